@@ -1,0 +1,59 @@
+//! Reading the topology file, with every mistake told at once.
+
+use std::{fmt, path::Path};
+
+use model::topology::{SecretRef, Topology};
+use runtime::{
+    config::{self, ConfigError, Loaded},
+    secret::{Secret, SecretError},
+};
+
+/// The topology file is wrong. The process ends with exit code 64 before anything was started.
+#[derive(Debug)]
+pub(crate) struct Refused(Vec<ConfigError>);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, e) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n  ")?;
+            }
+            e.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Reads and checks `path`: its form, its sense, and that every secret it refers to is there.
+pub(crate) fn load(path: &Path) -> Result<Loaded<Topology>, Refused> {
+    let loaded: Loaded<Topology> = config::load(path).map_err(|e| Refused(vec![e]))?;
+    let mut wrong: Vec<_> =
+        loaded.value.faults().into_iter().map(|f| loaded.fault(&f.key, f.what, f.fix)).collect();
+    for (key, reference) in secrets(&loaded.value) {
+        if let Err(e) = secret(&loaded, reference) {
+            wrong.push(loaded.fault(&key, e.to_string(), "see above"));
+        }
+    }
+    if wrong.is_empty() { Ok(loaded) } else { Err(Refused(wrong)) }
+}
+
+/// Reads the secret that `reference` names; relative files stand beside the topology file.
+pub(crate) fn secret(loaded: &Loaded<Topology>, reference: &SecretRef) -> Result<Secret, SecretError> {
+    match reference {
+        SecretRef::File(path) => Secret::from_file(&loaded.folder().join(path)),
+        SecretRef::Env(name) => Secret::from_env(name),
+    }
+}
+
+fn secrets(topology: &Topology) -> Vec<(String, &SecretRef)> {
+    let mut all = vec![
+        ("secrets.admin_token".to_owned(), &topology.secrets.admin_token),
+        ("secrets.link_token".to_owned(), &topology.secrets.link_token),
+    ];
+    for (site, config) in &topology.sites {
+        all.push((format!("sites.{site}.database.password"), &config.database.password));
+    }
+    all
+}

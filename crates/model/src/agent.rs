@@ -1,0 +1,194 @@
+//! What an agent says of its database, and what a controller may ask of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Epoch, Incarnation, Mode, Position, Site, StreamId, Watermark};
+
+/// The row of `ghostlight.site`: what this database itself believes. Never replicated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The highest epoch that this database has heard of.
+    pub epoch: Epoch,
+    /// Who is primary in it.
+    pub primary: Site,
+    /// Whether answers wait, while this database is the primary's.
+    pub mode: Mode,
+    /// Drawn anew with every change, so that a change can be made conditional on what was read.
+    pub token: u64,
+}
+
+/// One slot of `ghostlight.applied`: how far this database has applied another one's stream. Origin mark and
+/// exactly-once checkpoint are this one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Everything before this is applied.
+    pub position: Position,
+    /// The epoch to which the slot is attached.
+    pub epoch: Epoch,
+    /// Whose stream it is.
+    pub origin: Site,
+}
+
+/// What an agent is doing for its site, derived from its row and the register.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "role")]
+pub enum Role {
+    /// Not yet decided: the database or the register has not answered since the start.
+    Starting {
+        /// What is being waited for.
+        why: String,
+    },
+    /// This database takes the writes of the current epoch.
+    Primary,
+    /// This database applies the peer's stream.
+    Standby {
+        /// How far along it is.
+        phase: StandbyPhase,
+    },
+    /// The register names this site for a newer epoch than its row: waiting to be promoted.
+    Promoting,
+    /// This database was primary in an older epoch, or its data cannot be continued. It is fenced. Whoever owns
+    /// the database server must put an empty one in its place (keeping the old data), or reinstate it.
+    NeedsNewDatabase {
+        /// Why its data cannot be continued.
+        why: String,
+    },
+    /// The stream met a conflict or a table that cannot be applied, and stopped.
+    Stopped {
+        /// Table, key, expected and found.
+        why: String,
+    },
+}
+
+/// The stages of a standby.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StandbyPhase {
+    /// No link to the primary's agent at the moment.
+    Connecting,
+    /// Copying the primary's data.
+    Seeding,
+    /// Applying the stream.
+    Attached,
+}
+
+/// Whether the application's account can write here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fence {
+    /// The account is unlocked.
+    Open,
+    /// The account is locked and none of its sessions is left.
+    Closed,
+    /// The database has not answered.
+    Unknown,
+}
+
+/// `GET /v1/status` on an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// The agent's site.
+    pub site: Site,
+    /// What it is doing.
+    #[serde(flatten)]
+    pub role: Role,
+    /// The database's row, as last read.
+    pub row: Option<Row>,
+    /// This database's own stream.
+    pub stream: Option<StreamId>,
+    /// The end of this database's log, as last read.
+    pub end_of_log: Option<Position>,
+    /// On a standby: its slot. On a primary: none.
+    pub slot: Option<Slot>,
+    /// Which life of its data this database holds, while it is a standby's.
+    pub incarnation: Option<Incarnation>,
+    /// On a primary: the newest watermark received for its own stream. On a standby: the newest one sent.
+    pub watermark: Option<Watermark>,
+    /// Milliseconds between a commit on the primary and its application on the standby, as last measured.
+    pub lag_ms: Option<u64>,
+    /// Answers that wait for a watermark at this moment.
+    pub held_responses: u64,
+    /// On a standby: milliseconds since the primary's last heartbeat came through the stream.
+    pub heartbeat_age_ms: Option<u64>,
+    /// Milliseconds since this database last committed a heartbeat, while it is the primary's.
+    pub commit_age_ms: Option<u64>,
+    /// Milliseconds since the register was last seen, counted from the sending of the question.
+    pub register_age_ms: Option<u64>,
+    /// Whether the application's account can write here.
+    pub fence: Fence,
+}
+
+/// `POST /v1/probe` on an agent: commit a heartbeat on the transaction path, now. Only a primary's agent does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeReply {
+    /// The row's epoch, read in the same transaction.
+    pub epoch: Epoch,
+    /// Milliseconds that the commit took.
+    pub commit_ms: u64,
+}
+
+/// `POST /v1/promote` on the standby's agent. Allowed only when the register already names this site in `epoch`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromoteRequest {
+    /// The epoch to begin.
+    pub epoch: Epoch,
+}
+
+/// What a promotion came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum PromoteReply {
+    /// This database is the primary's now, and the application's account is unlocked.
+    Promoted {
+        /// Where the old primary's stream ended for us.
+        record: FailoverRecord,
+    },
+    /// It was already promoted to this epoch; nothing was done but unlocking the account, if that was missing.
+    AlreadyPromoted,
+    /// It must not be promoted; the refusal is written into its row, so that it cannot be promoted to this epoch
+    /// later either.
+    Refused {
+        /// Which condition failed.
+        why: String,
+    },
+    /// The database or the register did not answer. Ask again.
+    NotNow {
+        /// What did not answer.
+        why: String,
+    },
+}
+
+/// The slot as it stood at the promotion: where the old primary's history ends for the new one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailoverRecord {
+    /// The epoch that began.
+    pub epoch: Epoch,
+    /// The old primary's stream, up to here, is part of the new primary's history.
+    pub slot: Slot,
+    /// This database's own log just before the promotion; the promotion's event is the first row change behind.
+    pub promoted_after: Position,
+}
+
+/// `POST /v1/fence` on an agent: close this database to the application, for ever in epochs below `epoch`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceRequest {
+    /// The epoch whose primary asks. A database whose row is at this epoch or above does nothing.
+    pub epoch: Epoch,
+    /// The primary of that epoch.
+    pub primary: Site,
+}
+
+/// What a fence came to, step by step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceReply {
+    /// The row stands at the epoch asked for or above.
+    pub row_raised: bool,
+    /// The application's account is locked.
+    pub account_locked: bool,
+    /// Sessions of the application that were ended.
+    pub sessions_killed: u64,
+    /// Sessions of the application that are still there; 0 when the fence is complete.
+    pub sessions_left: u64,
+    /// Why a step is not done, in words.
+    pub why: Option<String>,
+}

@@ -1,0 +1,348 @@
+//! The topology file, `ghostlight.toml`: both sites, the witness, and the rules between them.
+//!
+//! The doc comments of these structs are the file's manual. Unknown keys are errors. Secrets never stand in the
+//! file: only the name of a file or of an environment variable.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Site;
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topology {
+    /// The service that is kept alive.
+    pub service: Service,
+    /// The rules of mode, hold and failover.
+    #[serde(default)]
+    pub policy: Policy,
+    /// Where the shared secrets are.
+    pub secrets: Secrets,
+    /// The third place.
+    pub witness: Witness,
+    /// The two sites, by name.
+    pub sites: BTreeMap<Site, SiteConfig>,
+}
+
+/// `[service]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// The name that visitors resolve, e.g. `tickets.example.kr`.
+    pub name: String,
+    /// Seconds that a resolver may keep an answer.
+    #[serde(default = "defaults::ttl_s")]
+    pub ttl_s: u32,
+    /// The site that is primary at the first start, and to which a failback returns.
+    pub preferred: Site,
+}
+
+/// `[policy]`: every time is in milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// What the primary does when the standby is lost: go on alone, or stall its answers.
+    pub when_standby_lost: WhenStandbyLost,
+    /// How long the standby may be silent before the primary asks for `solo`.
+    pub solo_after_ms: u64,
+    /// How long an answer may be held before the visitor is told `unknown`.
+    pub hold_max_ms: u64,
+    /// In `solo`: how long after the register was last seen answers may still go out.
+    pub lease_ms: u64,
+    /// How often the primary commits a heartbeat.
+    pub heartbeat_ms: u64,
+    /// How often each controller probes both sites.
+    pub probe_interval_ms: u64,
+    /// How long one probe may take.
+    pub probe_timeout_ms: u64,
+    /// A site is lost to a viewpoint after so many failed probes in a row.
+    pub lost_after_probes: u32,
+    /// How long the leader's lease lasts.
+    pub leader_lease_ms: u64,
+    /// No automatic failover within this time after the last change of primary.
+    pub failover_pause_ms: u64,
+    /// What to do with a table that has no primary key.
+    pub tables_without_primary_key: WithoutPrimaryKey,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            when_standby_lost: WhenStandbyLost::Solo,
+            solo_after_ms: 2_000,
+            hold_max_ms: 10_000,
+            lease_ms: 3_000,
+            heartbeat_ms: 200,
+            probe_interval_ms: 250,
+            probe_timeout_ms: 500,
+            lost_after_probes: 4,
+            leader_lease_ms: 1_500,
+            failover_pause_ms: 5_000,
+            tables_without_primary_key: WithoutPrimaryKey::Refuse,
+        }
+    }
+}
+
+/// What to do when the standby does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenStandbyLost {
+    /// Go on alone: answers no longer wait, and no automatic failover is possible until the standby is back.
+    Solo,
+    /// Hold every answer until the standby is back.
+    Stall,
+}
+
+/// What to do with a table that has no primary key: its rows cannot be told apart by a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WithoutPrimaryKey {
+    /// `ghostlight check` names it and refuses, and the stream stops at its first change.
+    Refuse,
+    /// Apply its changes row by row, found by their whole before image: correct, and slow.
+    RowByRow,
+}
+
+/// `[secrets]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    /// Bearer token of the admin APIs.
+    pub admin_token: SecretRef,
+    /// Shared secret of the link between the agents.
+    pub link_token: SecretRef,
+}
+
+/// Where a secret is: `{ file = "secrets/admin.token" }` (relative to the topology file) or `{ env = "NAME" }`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SecretRef {
+    /// The first line of a file.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+}
+
+/// `[witness]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Witness {
+    /// Where the witness's controller serves its admin API and the register.
+    pub controller: SocketAddr,
+    /// The register's file. Only the witness process opens it.
+    pub register_file: PathBuf,
+    /// The embedded name server.
+    pub nameserver: Nameserver,
+}
+
+/// `[witness.nameserver]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nameserver {
+    /// Where it answers, UDP and TCP.
+    pub listen: SocketAddr,
+    /// Its admin API.
+    pub admin: SocketAddr,
+}
+
+/// `[sites.<name>]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteConfig {
+    /// The site's database.
+    pub database: Database,
+    /// The site's agent.
+    pub agent: Agent,
+    /// The site's gateway.
+    pub gateway: Gateway,
+    /// Where the site's controller serves its admin API.
+    pub controller: SocketAddr,
+    /// How this site reaches the other one, over the link.
+    pub peer: Peer,
+}
+
+/// `[sites.<name>.database]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// The address that the application uses, never a read-splitting proxy.
+    pub address: SocketAddr,
+    /// The agent's account. It needs REPLICATION SLAVE, BINLOG MONITOR (or REPLICATION CLIENT), CREATE USER for
+    /// locking the application's account, CONNECTION ADMIN for ending its sessions, and ordinary DML and DDL.
+    pub user: String,
+    /// The agent's password.
+    pub password: SecretRef,
+    /// The application's account, which the fence locks.
+    pub application_user: String,
+}
+
+/// `[sites.<name>.agent]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agent {
+    /// Its admin API.
+    pub admin: SocketAddr,
+    /// Where it accepts the peer's agent.
+    pub link: SocketAddr,
+}
+
+/// `[sites.<name>.gateway]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gateway {
+    /// Where visitors arrive. This address is also what the name server answers for this site.
+    pub listen: SocketAddr,
+    /// Its admin API.
+    pub admin: SocketAddr,
+    /// The application's instances.
+    pub targets: Vec<SocketAddr>,
+    /// Whether answers to writes are held (the commit gate). Only the drill that proves the gate's worth turns
+    /// it off.
+    #[serde(default = "defaults::yes")]
+    pub gate: bool,
+}
+
+/// `[sites.<name>.peer]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// The other site's agent, as reached from here.
+    pub agent_link: SocketAddr,
+    /// The other site's agent's admin API, as reached from here.
+    pub agent_admin: SocketAddr,
+    /// The other site's gateway, as reached from here.
+    pub gateway: SocketAddr,
+}
+
+mod defaults {
+    pub(super) fn ttl_s() -> u32 {
+        5
+    }
+    pub(super) fn yes() -> bool {
+        true
+    }
+}
+
+/// A mistake in a topology that parses: where it is, what is wrong, what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The dotted key, e.g. `sites.aws.gateway.listen`.
+    pub key: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// What to write instead.
+    pub fix: String,
+}
+
+impl Topology {
+    /// Everything that is wrong with it beyond its form. Empty means that it can be run.
+    pub fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if self.sites.len() != 2 {
+            faults.push(Fault {
+                key: "sites".into(),
+                what: format!("{} sites are named", self.sites.len()),
+                fix: "name exactly two: one [sites.<name>] table each".into(),
+            });
+        }
+        if !self.sites.contains_key(&self.service.preferred) {
+            faults.push(Fault {
+                key: "service.preferred".into(),
+                what: format!("there is no site `{}`", self.service.preferred),
+                fix: format!("write one of: {}", self.site_names()),
+            });
+        }
+        for (site, config) in &self.sites {
+            if config.gateway.targets.is_empty() {
+                faults.push(Fault {
+                    key: format!("sites.{site}.gateway.targets"),
+                    what: "no instance of the application is named".into(),
+                    fix: "list at least one address, e.g. targets = [\"127.10.0.11:9000\"]".into(),
+                });
+            }
+        }
+        faults.extend(self.duplicate_addresses());
+        faults.extend(self.policy.faults());
+        faults
+    }
+
+    /// The other site, if `site` is one of the two.
+    pub fn peer_of(&self, site: &Site) -> Option<&Site> {
+        self.sites.contains_key(site).then(|| self.sites.keys().find(|s| *s != site)).flatten()
+    }
+
+    fn site_names(&self) -> String {
+        self.sites.keys().map(Site::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Every address that some process listens on, with the key that names it.
+    pub fn listeners(&self) -> Vec<(String, SocketAddr)> {
+        let mut all = vec![
+            ("witness.controller".to_owned(), self.witness.controller),
+            ("witness.nameserver.listen".to_owned(), self.witness.nameserver.listen),
+            ("witness.nameserver.admin".to_owned(), self.witness.nameserver.admin),
+        ];
+        for (site, c) in &self.sites {
+            all.push((format!("sites.{site}.database.address"), c.database.address));
+            all.push((format!("sites.{site}.agent.admin"), c.agent.admin));
+            all.push((format!("sites.{site}.agent.link"), c.agent.link));
+            all.push((format!("sites.{site}.gateway.listen"), c.gateway.listen));
+            all.push((format!("sites.{site}.gateway.admin"), c.gateway.admin));
+            all.push((format!("sites.{site}.controller"), c.controller));
+            all.extend(c.gateway.targets.iter().map(|a| (format!("sites.{site}.gateway.targets"), *a)));
+        }
+        all
+    }
+
+    fn duplicate_addresses(&self) -> Vec<Fault> {
+        let mut owner: HashMap<SocketAddr, String> = HashMap::new();
+        let mut faults = Vec::new();
+        for (key, address) in self.listeners() {
+            match owner.get(&address) {
+                Some(first) => faults.push(Fault {
+                    what: format!("{address} is already the address of `{first}`"),
+                    fix: "give each listener an address or port of its own".into(),
+                    key,
+                }),
+                None => {
+                    owner.insert(address, key);
+                }
+            }
+        }
+        faults
+    }
+}
+
+impl Policy {
+    fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut at_least = |key: &str, value: u64, least: u64, why: &str| {
+            if value < least {
+                faults.push(Fault {
+                    key: format!("policy.{key}"),
+                    what: format!("{value} is too small: {why}"),
+                    fix: format!("write {key} = {least} or more"),
+                });
+            }
+        };
+        at_least("heartbeat_ms", self.heartbeat_ms, 10, "each heartbeat is a durable commit");
+        at_least("probe_interval_ms", self.probe_interval_ms, 50, "probes would crowd out the service");
+        at_least("probe_timeout_ms", self.probe_timeout_ms, 50, "a healthy commit may take longer");
+        at_least("lost_after_probes", self.lost_after_probes.into(), 2, "one lost packet is not a lost site");
+        at_least("lease_ms", self.lease_ms, 4 * self.heartbeat_ms, "a lease must outlive a few questions");
+        at_least("solo_after_ms", self.solo_after_ms, 2 * self.heartbeat_ms, "a heartbeat may be late");
+        at_least(
+            "hold_max_ms",
+            self.hold_max_ms,
+            self.solo_after_ms,
+            "holds would end before `solo` can free them",
+        );
+        faults
+    }
+}

@@ -1,0 +1,18 @@
+//! What every process of ours needs, whatever it does: configuration, secrets, logs, clocks, metrics, the admin
+//! API, and an orderly end.
+//!
+//! A process here is a page of prose: read the configuration → fail early with exit 64 → build → announce the
+//! addresses → run → drain with a deadline. These modules are the words of that page.
+//!
+//! Always true here: nothing knows what a site, an epoch or a database is.
+
+pub mod admin;
+pub mod clock;
+pub mod config;
+pub mod log;
+pub mod metrics;
+pub mod process;
+pub mod secret;
+
+/// Exit code for bad usage or configuration (`EX_USAGE` of BSD's sysexits.h).
+pub const EXIT_USAGE: u8 = 64;

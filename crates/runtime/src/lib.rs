@@ -9,6 +9,8 @@
 pub mod admin;
 pub mod clock;
 pub mod config;
+pub mod durable;
+pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod process;
@@ -16,3 +18,6 @@ pub mod secret;
 
 /// Exit code for bad usage or configuration (`EX_USAGE` of BSD's sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
+
+/// Exit code for a resource that is not to be had, e.g. a port in use (`EX_UNAVAILABLE` of BSD's sysexits.h).
+pub const EXIT_UNAVAILABLE: u8 = 69;

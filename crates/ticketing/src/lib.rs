@@ -1,0 +1,1 @@
+//! The protected workload: a ticketing site for musicals, concerts and sports.

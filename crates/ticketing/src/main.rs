@@ -1,0 +1,3 @@
+//! Sells tickets until it is asked to stop.
+
+fn main() {}

@@ -6,8 +6,8 @@ use crate::{Epoch, Mode, Position, Site};
 
 /// `GET /v1/serving` on an agent: what a gateway must know to route and to stamp requests with an epoch.
 ///
-/// With `?epoch=E&mode=M&wait_ms=N` the agent answers as soon as epoch, primary or mode differ from what the
-/// gateway knows, at the latest after N milliseconds (a long poll).
+/// With `?epoch=E&primary=P&mode=M&open=B&wait_ms=N` the agent answers as soon as any of these differs from what
+/// the gateway knows, at the latest after N milliseconds (a long poll). `open` is `true` or `false`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Serving {
     /// The agent's own site.

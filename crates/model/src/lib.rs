@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod barrier;
+pub mod gateway;
 pub mod observation;
 pub mod plan;
 pub mod position;

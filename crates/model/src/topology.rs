@@ -206,6 +206,12 @@ pub struct Gateway {
     /// it off.
     #[serde(default = "defaults::yes")]
     pub gate: bool,
+    /// The path that tells whether an instance of the application serves: asked with GET, 200..399 is healthy.
+    #[serde(default = "defaults::health_path")]
+    pub health_path: String,
+    /// The largest request body in bytes; larger ones get 413.
+    #[serde(default = "defaults::body_bytes_max")]
+    pub body_bytes_max: u64,
 }
 
 /// `[sites.<name>.peer]`
@@ -226,6 +232,12 @@ mod defaults {
     }
     pub(super) fn yes() -> bool {
         true
+    }
+    pub(super) fn health_path() -> String {
+        "/healthz".to_owned()
+    }
+    pub(super) fn body_bytes_max() -> u64 {
+        8 << 20
     }
 }
 
@@ -264,6 +276,15 @@ impl Topology {
                     key: format!("sites.{site}.gateway.targets"),
                     what: "no instance of the application is named".into(),
                     fix: "list at least one address, e.g. targets = [\"127.10.0.11:9000\"]".into(),
+                });
+            }
+        }
+        for (site, config) in &self.sites {
+            if !config.gateway.health_path.starts_with('/') {
+                faults.push(Fault {
+                    key: format!("sites.{site}.gateway.health_path"),
+                    what: format!("`{}` is not a path", config.gateway.health_path),
+                    fix: "write a path that begins with `/`, e.g. health_path = \"/healthz\"".into(),
                 });
             }
         }

@@ -116,9 +116,9 @@ pub enum CasReply {
 /// change of the register is a compare-and-set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// The controller's place.
+    /// The controller's place; empty while nobody holds it.
     pub holder: String,
-    /// Milliseconds until it ends unless renewed.
+    /// Milliseconds until it ends unless renewed; 0 while nobody holds it.
     pub remaining_ms: u64,
 }
 
@@ -127,7 +127,7 @@ pub struct Lease {
 pub struct LeaseRequest {
     /// Who asks.
     pub holder: String,
-    /// For how long, in milliseconds.
+    /// For how long, in milliseconds. 0 gives up one's own lease, and only looks at another's.
     pub ttl_ms: u64,
 }
 

@@ -1,0 +1,338 @@
+//! The register in a file, for an installation whose witness is one process.
+//!
+//! Two copies stand side by side, `register.json` and `register.copy.json`, each with a checksum. A change is
+//! written to the copy first, then to the file itself, each time as a whole new file that is synced and renamed
+//! into place; only then is it acknowledged. So at every moment
+//!
+//! - each of the two holds a complete record, whatever was interrupted;
+//! - **each of the two is at least as new as the last acknowledged change**, so either one alone may be garbled
+//!   by a bad disk and nothing that anybody was told is lost;
+//! - the copy is at most one version ahead: a change that was interrupted before anybody was told. At the start
+//!   the newer one wins and the other is written again, so such a change takes effect late, or never.
+//!
+//! Where this does not hold (both garbled, more than one version apart, two records of one version), the driver
+//! does not guess: it refuses to start and says what to compare. The folder is locked: a second process is
+//! refused with the first one's name.
+//!
+//! What it costs: two synced writes a change. Changes are rare (a mode change, a failover).
+//!
+//! Leases live in memory only. After a start nobody is granted one until the longest that may have been promised
+//! before has passed.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use model::{
+    Register as Record,
+    register::{CasReply, CasRequest, Lease, LeaseReply, LeaseRequest},
+};
+use runtime::clock::Boot;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::register::{Register, RegisterError};
+
+/// The register's file, opened by this process alone.
+#[derive(Debug)]
+pub struct RegisterFile {
+    /// One change at a time; held while the disk works.
+    store: Arc<Mutex<Store>>,
+    /// The last durable record: read without waiting for the disk.
+    current: Arc<Mutex<Record>>,
+    leases: Mutex<Leases>,
+}
+
+impl RegisterFile {
+    /// Opens the register at `path`; where there is none yet, it begins with `first`.
+    ///
+    /// No lease is granted for `lease_pause` from now.
+    ///
+    /// # Errors
+    /// [`RegisterError::Unusable`] when another process holds it or its content cannot be trusted,
+    /// [`RegisterError::Storage`] when the folder cannot be written.
+    pub fn open(path: &Path, first: Record, lease_pause: Duration) -> Result<RegisterFile, RegisterError> {
+        let (store, record) = Store::open(path, first)?;
+        Ok(RegisterFile {
+            store: Arc::new(Mutex::new(store)),
+            current: Arc::new(Mutex::new(record)),
+            leases: Mutex::new(Leases::new(Boot::now().as_ms(), lease_pause)),
+        })
+    }
+}
+
+impl Register for RegisterFile {
+    async fn read(&self) -> Result<Record, RegisterError> {
+        Ok(hold(&self.current).clone())
+    }
+
+    async fn cas(&self, request: CasRequest) -> Result<CasReply, RegisterError> {
+        let (store, current) = (self.store.clone(), self.current.clone());
+        let change = move || {
+            // The store's lock orders the changes; the record's own lock is never held over the disk.
+            let store = hold(&store);
+            let standing = hold(&current).clone();
+            let reply = judge(&standing, request)?;
+            if let CasReply::Swapped(record) = &reply
+                && *record != standing
+            {
+                store.write(record)?;
+                *hold(&current) = record.clone();
+            }
+            Ok(reply)
+        };
+        match tokio::task::spawn_blocking(change).await {
+            Ok(reply) => reply,
+            Err(e) => Err(RegisterError::Unreachable(format!("its worker ended early: {e}"))),
+        }
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<LeaseReply, RegisterError> {
+        Ok(hold(&self.leases).ask(Boot::now().as_ms(), request))
+    }
+}
+
+/// A poisoned lock only means that a thread ended while it held it; every value behind ours is whole at all times.
+fn hold<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a compare-and-set comes to on this record.
+fn judge(standing: &Record, request: CasRequest) -> Result<CasReply, RegisterError> {
+    let CasRequest { expected_version, record } = request;
+    if Some(record.version) != expected_version.checked_add(1) {
+        return Err(RegisterError::Refused(format!(
+            "the new record has version {}, it must be the expected version {expected_version} plus one",
+            record.version
+        )));
+    }
+    if *standing == record {
+        return Ok(CasReply::Swapped(record));
+    }
+    if standing.version != expected_version {
+        return Ok(CasReply::Stale(standing.clone()));
+    }
+    if record.epoch < standing.epoch {
+        return Err(RegisterError::Refused(format!(
+            "the epoch would go back from {} to {}",
+            standing.epoch, record.epoch
+        )));
+    }
+    Ok(CasReply::Swapped(record))
+}
+
+// === The file ===
+
+#[derive(Debug)]
+struct Store {
+    folder: File,
+    file: PathBuf,
+    copy: PathBuf,
+    /// Dropped with the process: the lock is the kernel's, nothing has to be cleaned up after a crash.
+    _lock: File,
+}
+
+/// What stands in each of the two files.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    record: Record,
+    /// SHA-256 of the record's JSON, in hex.
+    sha256: String,
+}
+
+/// One of the two files, as found at the start.
+enum Found {
+    Absent,
+    Whole(Record),
+    Garbled(String),
+}
+
+impl Store {
+    fn open(path: &Path, first: Record) -> Result<(Store, Record), RegisterError> {
+        let parent = match path.parent() {
+            Some(p) if !p.as_os_str().is_empty() => p,
+            _ => Path::new("."),
+        };
+        std::fs::create_dir_all(parent).map_err(|e| storage("create the folder", parent, e))?;
+        let folder = File::open(parent).map_err(|e| storage("open the folder", parent, e))?;
+        let store = Store {
+            folder,
+            file: path.to_owned(),
+            copy: path.with_extension("copy.json"),
+            _lock: lock(path)?,
+        };
+        let record = store.recover()?;
+        let record = match record {
+            Some((record, both_agree)) => {
+                if !both_agree {
+                    tracing::warn!(
+                        file = %store.file.display(), version = record.version,
+                        "the register's two copies differed; the newer one stands, the other is written again"
+                    );
+                    store.write(&record)?;
+                }
+                record
+            }
+            None => {
+                store.write(&first)?;
+                first
+            }
+        };
+        Ok((store, record))
+    }
+
+    /// The newest record that is there, and whether both copies hold it. `None`: a new installation.
+    fn recover(&self) -> Result<Option<(Record, bool)>, RegisterError> {
+        let unusable = |what: String| RegisterError::Unusable {
+            file: self.file.display().to_string(),
+            what,
+            fix: format!(
+                "stop all controllers, compare both files ({} and {}) with the epoch in each database's \
+                 ghostlight.site row, and put the record that is not behind any of them in both places",
+                self.file.display(),
+                self.copy.display()
+            ),
+        };
+        match (look(&self.file)?, look(&self.copy)?) {
+            (Found::Absent, Found::Absent) => Ok(None),
+            (Found::Whole(a), Found::Whole(b)) if a == b => Ok(Some((a, true))),
+            // Interrupted between the two writes: nobody was told of the newer one, and nobody was promised
+            // that it would not come.
+            (Found::Whole(a), Found::Whole(b)) if b.version == a.version + 1 => Ok(Some((b, false))),
+            (Found::Whole(a), Found::Whole(b)) => Err(unusable(format!(
+                "it holds version {} and its copy version {}, which no interruption explains",
+                a.version, b.version
+            ))),
+            (Found::Whole(one), Found::Absent | Found::Garbled(_))
+            | (Found::Absent | Found::Garbled(_), Found::Whole(one)) => Ok(Some((one, false))),
+            (Found::Garbled(why), _) | (_, Found::Garbled(why)) => {
+                Err(unusable(format!("neither it nor its copy holds a whole record ({why})")))
+            }
+        }
+    }
+
+    fn write(&self, record: &Record) -> Result<(), RegisterError> {
+        self.replace(&self.copy, record)?;
+        self.replace(&self.file, record)
+    }
+
+    /// Puts a whole new file in the place of `target`, durably.
+    fn replace(&self, target: &Path, record: &Record) -> Result<(), RegisterError> {
+        let temporary = target.with_extension("new");
+        let write = || {
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
+            file.write_all(&encode(record)?)?;
+            file.sync_all()?;
+            std::fs::rename(&temporary, target)?;
+            self.folder.sync_all()
+        };
+        write().map_err(|e| storage("write", target, e))
+    }
+}
+
+fn storage(act: &str, path: &Path, source: std::io::Error) -> RegisterError {
+    RegisterError::Storage { what: format!("{act} {}", path.display()), source }
+}
+
+fn encode(record: &Record) -> std::io::Result<Vec<u8>> {
+    let stored = Stored { record: record.clone(), sha256: checksum(record)? };
+    let mut bytes = serde_json::to_vec_pretty(&stored)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn checksum(record: &Record) -> std::io::Result<String> {
+    Ok(Sha256::digest(serde_json::to_vec(record)?).iter().map(|b| format!("{b:02x}")).collect())
+}
+
+fn look(path: &Path) -> Result<Found, RegisterError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Absent),
+        Err(e) => return Err(storage("read", path, e)),
+    };
+    Ok(match serde_json::from_slice::<Stored>(&bytes) {
+        Ok(stored) => match checksum(&stored.record) {
+            Ok(sum) if sum == stored.sha256 => Found::Whole(stored.record),
+            _ => Found::Garbled(format!("{}: the checksum does not fit", path.display())),
+        },
+        Err(e) => Found::Garbled(format!("{}: {e}", path.display())),
+    })
+}
+
+/// Takes the folder's lock, or names who has it.
+fn lock(path: &Path) -> Result<File, RegisterError> {
+    use rustix::fs::{FlockOperation, flock};
+    let lock_path = path.with_extension("lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&lock_path)
+        .map_err(|e| storage("open", &lock_path, e))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut holder = String::new();
+        let holder = match file.read_to_string(&mut holder) {
+            Ok(_) if !holder.trim().is_empty() => format!("process {}", holder.trim()),
+            _ => "another process".to_owned(),
+        };
+        return Err(RegisterError::Unusable {
+            file: path.display().to_string(),
+            what: format!("{holder} has it open"),
+            fix: "only one witness may run; stop that process, or point register_file elsewhere".into(),
+        });
+    }
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
+    // For people only: the kernel's lock is what counts, so a failure here is no reason to refuse.
+    let noted = file.set_len(0).and_then(|()| writeln!(file, "{} {}", std::process::id(), name.trim()));
+    if let Err(e) = noted {
+        tracing::debug!("the register's lock file could not be signed: {e}");
+    }
+    Ok(file)
+}
+
+// === The lease ===
+
+/// Who leads, by the register's own clock.
+#[derive(Debug)]
+struct Leases {
+    holder: String,
+    ends_ms: u64,
+    /// Before this moment somebody may still hold a lease of which we know nothing.
+    pause_ends_ms: u64,
+}
+
+impl Leases {
+    fn new(now_ms: u64, pause: Duration) -> Leases {
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        Leases { holder: String::new(), ends_ms: 0, pause_ends_ms: now_ms.saturating_add(pause_ms) }
+    }
+
+    fn ask(&mut self, now_ms: u64, request: LeaseRequest) -> LeaseReply {
+        let LeaseRequest { holder, ttl_ms } = request;
+        let held = self.ends_ms > now_ms;
+        if ttl_ms == 0 {
+            if held && self.holder == holder {
+                self.ends_ms = now_ms;
+            }
+        } else if now_ms >= self.pause_ends_ms && (!held || self.holder == holder) {
+            self.holder.clone_from(&holder);
+            self.ends_ms = now_ms.saturating_add(ttl_ms);
+        }
+        let remaining_ms = self.ends_ms.saturating_sub(now_ms);
+        let lease = Lease {
+            holder: if remaining_ms > 0 { self.holder.clone() } else { String::new() },
+            remaining_ms,
+        };
+        LeaseReply { granted: remaining_ms > 0 && lease.holder == holder, lease }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -38,7 +38,9 @@ pub enum RegisterError {
     #[error("the register refused the request: {0}")]
     Refused(String),
     /// The disk's fault: the change may or may not survive a restart. Ask again once the disk takes writes.
-    #[error("the register could not store the change: {what}: {source}; free space or mend the disk of that folder")]
+    #[error(
+        "the register could not store the change: {what}: {source}; free space or mend the disk of that folder"
+    )]
     Storage {
         /// The act that failed, with its file.
         what: String,

@@ -224,8 +224,7 @@ impl Store {
     fn replace(&self, target: &Path, record: &Record) -> Result<(), RegisterError> {
         let temporary = target.with_extension("new");
         let write = || {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
             file.write_all(&encode(record)?)?;
             file.sync_all()?;
             std::fs::rename(&temporary, target)?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Place, Site, agent::AgentStatus};
+use crate::{Place, Register, Site, Verdict, agent::AgentStatus, plan::Steering};
 
 /// One viewpoint's present knowledge of one site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,43 @@ pub struct Observation {
     pub agent: Probe,
     /// What the agent last said, however old.
     pub status: Option<AgentStatus>,
+}
+
+impl Probe {
+    /// Of a target that was never probed.
+    pub fn never() -> Probe {
+        Probe { last: ProbeResult::Never, failed_in_a_row: 0, last_success_ms: None }
+    }
+}
+
+impl Observation {
+    /// The same knowledge, told `by_ms` milliseconds later. What the agent said keeps the ages that it had then.
+    pub fn aged(mut self, by_ms: u64) -> Observation {
+        self.age_ms = self.age_ms.saturating_add(by_ms);
+        for probe in [Some(&mut self.gateway), Some(&mut self.agent), self.commit.as_mut()].into_iter().flatten() {
+            probe.last_success_ms = probe.last_success_ms.map(|ms| ms.saturating_add(by_ms));
+        }
+        self
+    }
+}
+
+/// `GET /v1/view` on a controller: everything on which its judgement rests, and the judgement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// The controller's place.
+    pub place: Place,
+    /// Which place leads the controllers, as last heard; `None` while nobody does or the register is silent.
+    pub leader: Option<String>,
+    /// The register, as last read.
+    pub register: Option<Register>,
+    /// Milliseconds since the register was last read, counted from the sending of the question.
+    pub register_age_ms: Option<u64>,
+    /// What the name server last said.
+    pub steering: Option<Steering>,
+    /// What every place sees of every site.
+    pub observations: Vec<Observation>,
+    /// The judgement on all this. Only the leader acts on it.
+    pub verdict: Verdict,
 }
 
 /// How the probes of one target have gone.

@@ -1,5 +1,7 @@
 //! What the judgement returns: a plan to execute, or the reasons for holding still.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Epoch, Problem, Register, Site};
@@ -55,6 +57,19 @@ pub enum Step {
         /// In which epoch; the name server refuses an older one.
         epoch: Epoch,
     },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::MoveRegister { record } => {
+                write!(f, "move the register to {} in epoch {}", record.primary, record.epoch)
+            }
+            Step::Promote { site, epoch } => write!(f, "promote {site} to epoch {epoch}"),
+            Step::Fence { site, epoch, .. } => write!(f, "fence {site} for epoch {epoch}"),
+            Step::Steer { site, epoch } => write!(f, "steer visitors to {site} in epoch {epoch}"),
+        }
+    }
 }
 
 /// `POST /v1/steer` on the name server, and its `GET` answer: which site the service's name leads to.

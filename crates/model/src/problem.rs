@@ -14,12 +14,20 @@ pub enum Problem {
     PrimaryGatewayLost,
     /// The primary's agent does not answer, the gateway does.
     PrimaryAgentLost,
+    /// One viewpoint alone has lost the primary.
+    PrimarySuspected,
+    /// The witness's or the standby's controller is not heard, so that nobody can confirm a loss.
+    ViewpointMissing,
     /// The standby site does not answer.
     StandbyLost,
     /// Both sites are seen, but the standby does not hear the primary's stream.
     LinkCut,
     /// The register has not answered.
     RegisterUnreachable,
+    /// A database has seen a newer epoch than the register's: the register lost a change, or is not the right one.
+    RegisterBehind,
+    /// Answers do not wait for the standby: no automatic failover is possible.
+    RunningSolo,
     /// The stream stopped at a conflict.
     ReplicationStopped,
     /// The standby is being filled, or waits for an empty database.

@@ -31,7 +31,7 @@ use model::{
     Register as Record,
     register::{CasReply, CasRequest, Lease, LeaseReply, LeaseRequest},
 };
-use runtime::clock::Boot;
+use runtime::{clock::Boot, durable};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -129,7 +129,6 @@ fn judge(standing: &Record, request: CasRequest) -> Result<CasReply, RegisterErr
 
 #[derive(Debug)]
 struct Store {
-    folder: File,
     file: PathBuf,
     copy: PathBuf,
     /// Dropped with the process: the lock is the kernel's, nothing has to be cleaned up after a crash.
@@ -158,9 +157,7 @@ impl Store {
             _ => Path::new("."),
         };
         std::fs::create_dir_all(parent).map_err(|e| storage("create the folder", parent, e))?;
-        let folder = File::open(parent).map_err(|e| storage("open the folder", parent, e))?;
         let store = Store {
-            folder,
             file: path.to_owned(),
             copy: path.with_extension("copy.json"),
             _lock: lock(path)?,
@@ -216,21 +213,12 @@ impl Store {
     }
 
     fn write(&self, record: &Record) -> Result<(), RegisterError> {
-        self.replace(&self.copy, record)?;
-        self.replace(&self.file, record)
-    }
-
-    /// Puts a whole new file in the place of `target`, durably.
-    fn replace(&self, target: &Path, record: &Record) -> Result<(), RegisterError> {
-        let temporary = target.with_extension("new");
-        let write = || {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
-            file.write_all(&encode(record)?)?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, target)?;
-            self.folder.sync_all()
-        };
-        write().map_err(|e| storage("write", target, e))
+        for target in [&self.copy, &self.file] {
+            encode(record)
+                .and_then(|content| durable::replace(target, &content))
+                .map_err(|e| storage("write", target, e))?;
+        }
+        Ok(())
     }
 }
 

@@ -35,7 +35,9 @@ impl Observation {
     /// The same knowledge, told `by_ms` milliseconds later. What the agent said keeps the ages that it had then.
     pub fn aged(mut self, by_ms: u64) -> Observation {
         self.age_ms = self.age_ms.saturating_add(by_ms);
-        for probe in [Some(&mut self.gateway), Some(&mut self.agent), self.commit.as_mut()].into_iter().flatten() {
+        for probe in
+            [Some(&mut self.gateway), Some(&mut self.agent), self.commit.as_mut()].into_iter().flatten()
+        {
             probe.last_success_ms = probe.last_success_ms.map(|ms| ms.saturating_add(by_ms));
         }
         self

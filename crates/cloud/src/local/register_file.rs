@@ -157,11 +157,8 @@ impl Store {
             _ => Path::new("."),
         };
         std::fs::create_dir_all(parent).map_err(|e| storage("create the folder", parent, e))?;
-        let store = Store {
-            file: path.to_owned(),
-            copy: path.with_extension("copy.json"),
-            _lock: lock(path)?,
-        };
+        let store =
+            Store { file: path.to_owned(), copy: path.with_extension("copy.json"), _lock: lock(path)? };
         let record = store.recover()?;
         let record = match record {
             Some((record, both_agree)) => {

@@ -76,10 +76,8 @@ async fn a_change_survives_a_restart_and_a_repetition_is_swapped_again() {
 async fn of_two_racers_one_wins_and_the_other_is_told_the_winners_record() {
     let folder = Folder::new();
     let register = folder.open().unwrap();
-    let rivals: Vec<Record> =
-        (0..8).map(|n| Record { why: format!("rival {n}"), ..record(2) }).collect();
-    let replies =
-        futures_join(rivals.iter().map(|rival| register.cas(to(rival)))).await;
+    let rivals: Vec<Record> = (0..8).map(|n| Record { why: format!("rival {n}"), ..record(2) }).collect();
+    let replies = futures_join(rivals.iter().map(|rival| register.cas(to(rival)))).await;
     let winners: Vec<_> = replies.iter().filter(|r| matches!(r, CasReply::Swapped(_))).collect();
     assert_eq!(winners.len(), 1);
     let standing = register.read().await.unwrap();

@@ -1,0 +1,34 @@
+//! From one database's binary log to the other database: in order, exactly once, never across epochs.
+//!
+//! Follow a committed row. On the primary's side [`binlog`] reads the server's log and decodes it to the words
+//! of [`transaction`], each row against the schema that stands in front of it in the log; [`filter`] drops what
+//! must not travel; [`ship`] sends the rest down the [`link`]. On the standby's side [`apply`] takes the frames,
+//! lets [`checkpoint`] decide what is executed when, and sends a watermark back after each COMMIT. A standby that
+//! holds nothing yet is filled by [`seed`].
+//!
+//! ```text
+//!   primary's database ──binlog──▶ ship ══════ link ══════▶ apply ──SQL──▶ standby's database
+//!                                    ▲                        │ COMMIT's OK
+//!                                    └──────── watermark ◀────┘
+//! ```
+//!
+//! Two tables of the schema `ghostlight`, which is never replicated, carry the protocol on the standby:
+//!
+//! - `site`, one row (`id` = 1): the epoch. Every applying transaction locks this row and checks it, so that
+//!   after a promotion nothing of an older epoch can be applied any more.
+//! - `applied (stream PK, file, offset, origin, epoch, pending)`: one slot a stream. Every applying transaction
+//!   moves it by compare-and-set as its first row change. So it is the exactly-once checkpoint, and at the same
+//!   time the mark by which a reader of this database's own log knows that the transaction came from the peer
+//!   and must not travel back. What may stand in `pending` (VARCHAR(255), NULL while there is nothing) is
+//!   described at [`checkpoint::Pending`].
+//!
+//! Always true here: a transaction is the unit and its inner order is kept; a position stands behind a complete
+//! transaction; a watermark follows a COMMIT's OK; a conflict stops the stream and overwrites nothing; no byte
+//! from the link or the log can end the process. This crate does not know which site *should* be primary: it
+//! reads the epoch that others wrote.
+
+pub mod apply;
+pub mod checkpoint;
+pub mod database;
+pub mod seed;
+pub mod ship;

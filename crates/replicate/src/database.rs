@@ -17,7 +17,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Strict: a value that does not fit is an error and never silently another value. Zero dates and days like
 /// 30 February may stand in the application's tables, so they must be writable. 0 in an AUTO_INCREMENT column
 /// means 0.
-pub const SQL_MODE: &str = "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION";
+pub const SQL_MODE: &str =
+    "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION";
 
 /// Where a database is and who we are there.
 #[derive(Clone, Debug)]
@@ -98,7 +99,9 @@ impl From<Error> for DatabaseError {
         match e {
             Error::Server(e) => DatabaseError::Sql { code: e.code, message: e.message },
             Error::Driver(
-                e @ (DriverError::FromValue { .. } | DriverError::FromRow { .. } | DriverError::PacketTooLarge),
+                e @ (DriverError::FromValue { .. }
+                | DriverError::FromRow { .. }
+                | DriverError::PacketTooLarge),
             ) => DatabaseError::Unexpected(e.to_string()),
             e => DatabaseError::Lost(e.to_string()),
         }

@@ -1,0 +1,4 @@
+//! The drivers against the real things.
+
+#[cfg(test)]
+mod mariadb;

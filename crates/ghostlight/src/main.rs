@@ -2,6 +2,7 @@
 //!
 //! One subcommand per role. This crate joins what the other crates bring and holds no logic of its own.
 
+mod roles;
 mod topology;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Check the topology file.
     Check,
+    /// Answer for the service's name: the authoritative name server.
+    Dns,
 }
 
 fn main() -> ExitCode {
@@ -43,10 +46,19 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(e) => {
             eprintln!("ghostlight: {e:#}");
-            // A mistake in the configuration is the operator's to mend: EX_USAGE.
-            let usage = e.downcast_ref::<topology::Refused>().is_some();
-            ExitCode::from(if usage { runtime::EXIT_USAGE } else { 1 })
+            ExitCode::from(exit_code(&e))
         }
+    }
+}
+
+/// Whose fault it is, told to scripts: the operator's configuration (64), something in the way (69), anything else (1).
+fn exit_code(e: &anyhow::Error) -> u8 {
+    if e.is::<topology::Refused>() {
+        runtime::EXIT_USAGE
+    } else if e.is::<runtime::listen::ListenError>() {
+        runtime::EXIT_UNAVAILABLE
+    } else {
+        1
     }
 }
 
@@ -59,5 +71,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             topology::load(&cli.config)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Dns => roles::dns::run(&cli.config),
     }
 }

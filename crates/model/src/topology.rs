@@ -149,6 +149,9 @@ pub struct Nameserver {
     pub listen: SocketAddr,
     /// Its admin API.
     pub admin: SocketAddr,
+    /// Where it remembers which site it answers, so that a restart never answers an older one.
+    #[serde(default = "defaults::steering_file")]
+    pub steering_file: PathBuf,
 }
 
 /// `[sites.<name>]`
@@ -227,6 +230,9 @@ pub struct Peer {
 }
 
 mod defaults {
+    pub(super) fn steering_file() -> std::path::PathBuf {
+        "witness/steering.json".into()
+    }
     pub(super) fn ttl_s() -> u32 {
         5
     }
@@ -270,7 +276,21 @@ impl Topology {
                 fix: format!("write one of: {}", self.site_names()),
             });
         }
+        if let Some(what) = name_fault(&self.service.name) {
+            faults.push(Fault {
+                key: "service.name".into(),
+                what,
+                fix: "write a name such as `tickets.example.kr`, in ASCII (xn--… for others)".into(),
+            });
+        }
         for (site, config) in &self.sites {
+            if config.gateway.listen.ip().is_unspecified() {
+                faults.push(Fault {
+                    key: format!("sites.{site}.gateway.listen"),
+                    what: format!("{} is no address that a visitor can reach", config.gateway.listen.ip()),
+                    fix: "write the address itself: the name server answers it".into(),
+                });
+            }
             if config.gateway.targets.is_empty() {
                 faults.push(Fault {
                     key: format!("sites.{site}.gateway.targets"),
@@ -340,6 +360,22 @@ impl Topology {
     }
 }
 
+/// What keeps `name` from being a host's name in DNS, with room for the name server's own labels below it.
+fn name_fault(name: &str) -> Option<String> {
+    const LABEL_BYTES_MAX: usize = 63;
+    const NAME_BYTES_MAX: usize = 240;
+    if name.len() > NAME_BYTES_MAX {
+        return Some(format!("{} characters are too many", name.len()));
+    }
+    let bad = |label: &str| {
+        let fits = (1..=LABEL_BYTES_MAX).contains(&label.len());
+        let ascii = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        !fits || !ascii || label.starts_with('-') || label.ends_with('-')
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.split('.').find(|label| bad(label)).map(|label| format!("`{label}` cannot be a part of a DNS name"))
+}
+
 impl Policy {
     fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
@@ -365,5 +401,21 @@ impl Policy {
             "holds would end before `solo` can free them",
         );
         faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_named_as_hosts_are() {
+        for good in ["tickets.example.kr", "tickets.example.kr.", "xn--9d0b.kr", "localhost", "a-b.c1"] {
+            assert_eq!(name_fault(good), None, "{good}");
+        }
+        for bad in ["", ".", "a..b", "-a.kr", "a_b.kr", "예매.kr", "a b", &"x".repeat(64), &"a.".repeat(150)]
+        {
+            assert!(name_fault(bad).is_some(), "{bad}");
+        }
     }
 }

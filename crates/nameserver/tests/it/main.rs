@@ -1,5 +1,7 @@
 //! The name server on real sockets, asked by `dig` (Debian: `bind9-dnsutils`) and steered through its admin API.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests end a test as tests do")]
+
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream, UdpSocket},

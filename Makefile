@@ -1,7 +1,20 @@
 # The two promises of the README. Everything else is `cargo` or `ghostlight`.
 
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# Both clouds on this machine, and a visitor's front door on http://localhost:8080. Ctrl-C ends it.
+.PHONY: up
+up:
+	scripts/setup
+	cargo build --workspace --bins
+	@exec "$$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/ghostlight" up
+
 .PHONY: test
 test:
+	scripts/setup --test
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo run -q -p xtask -- tidy
+	cargo run -q -p xtask -- licences
+	cargo build --workspace --bins
 	cargo test --workspace

@@ -1,0 +1,11 @@
+//! The lab's parts over real sockets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests end a test as tests do"
+)]
+
+mod names;
+mod resolver;

@@ -1,0 +1,171 @@
+//! Sees what hyper hides: a request that carried both `Content-Length` and `Transfer-Encoding`.
+//!
+//! hyper takes such a request as chunked, drops the length and closes the connection after it, and what we send on
+//! is built anew, so it can never become two requests. But it is either an attack or a fault, and RFC 9112 §6.3
+//! lets a server refuse it. So the connection's bytes are looked at on their way to hyper: within a head, is there
+//! a line that begins with `content-length:`?
+//!
+//! The watch stops at a head's end and is set again when that request's body has been read. Of requests that were
+//! pipelined into one read only the first is seen; the others are still read safely by hyper.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+const NAME: &[u8] = b"content-length:";
+
+/// Tells whether the head just read had a length, and when to look for the next head.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HeadWatch(Arc<Flags>);
+
+#[derive(Debug, Default)]
+struct Flags {
+    had_length: AtomicBool,
+    rearm: AtomicBool,
+}
+
+impl HeadWatch {
+    /// Whether a `Content-Length` line stood in the head of the request under way.
+    pub(crate) fn had_length(&self) -> bool {
+        self.0.had_length.load(Relaxed)
+    }
+
+    /// The request under way is read completely: the next bytes begin a new head.
+    pub(crate) fn next_head(&self) {
+        self.0.rearm.store(true, Relaxed);
+    }
+}
+
+/// The line scanner. Fed with bytes in pieces of any size.
+#[derive(Debug)]
+struct Scanner {
+    /// Bytes of the current line that match [`NAME`], `None` once the line differs.
+    matched: Option<usize>,
+    line_bytes: usize,
+    in_head: bool,
+}
+
+impl Scanner {
+    fn new() -> Scanner {
+        Scanner { matched: Some(0), line_bytes: 0, in_head: true }
+    }
+
+    /// Whether a length line ended its name within `bytes`.
+    fn feed(&mut self, bytes: &[u8]) -> bool {
+        let mut found = false;
+        for byte in bytes {
+            if !self.in_head {
+                break;
+            }
+            match byte {
+                b'\n' if self.line_bytes == 0 => self.in_head = false,
+                b'\n' => (self.matched, self.line_bytes) = (Some(0), 0),
+                b'\r' => {}
+                _ => {
+                    self.line_bytes += 1;
+                    self.matched = self
+                        .matched
+                        .filter(|n| NAME.get(*n).is_some_and(|want| *want == byte.to_ascii_lowercase()))
+                        .map(|n| n + 1);
+                    if self.matched == Some(NAME.len()) {
+                        found = true;
+                        self.matched = None;
+                    }
+                }
+            }
+        }
+        found
+    }
+}
+
+/// A visitor's connection, watched while hyper reads it.
+#[derive(Debug)]
+pub(crate) struct Watched<S> {
+    stream: S,
+    scanner: Scanner,
+    watch: HeadWatch,
+}
+
+impl<S> Watched<S> {
+    pub(crate) fn new(stream: S) -> (Watched<S>, HeadWatch) {
+        let watch = HeadWatch::default();
+        (Watched { stream, scanner: Scanner::new(), watch: watch.clone() }, watch)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let this = &mut *self;
+        let result = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if result.is_ready() {
+            let read = buf.filled().get(before..).unwrap_or_default();
+            if !read.is_empty() && this.watch.0.rearm.swap(false, Relaxed) {
+                this.scanner = Scanner::new();
+                this.watch.0.had_length.store(false, Relaxed);
+            }
+            if this.scanner.feed(read) {
+                this.watch.0.had_length.store(true, Relaxed);
+            }
+        }
+        result
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds the text whole and byte by byte: both must find the same.
+    #[track_caller]
+    fn check(text: &str, want: bool) {
+        assert_eq!(Scanner::new().feed(text.as_bytes()), want, "{text:?} whole");
+        let mut scanner = Scanner::new();
+        let found = text.as_bytes().chunks(1).fold(false, |found, b| scanner.feed(b) | found);
+        assert_eq!(found, want, "{text:?} in bytes");
+    }
+
+    #[test]
+    fn a_length_line_is_found_in_the_head_only() {
+        check("POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n", true);
+        check("POST / HTTP/1.1\ncontent-LENGTH:5\n\n", true);
+        check("POST / HTTP/1.1\r\nHost: a\r\n\r\nContent-Length: 5\r\n", false);
+        check("POST / HTTP/1.1\r\nX-Content-Length: 5\r\n\r\n", false);
+        check("POST / HTTP/1.1\r\nContent-Lengthy: 5\r\n\r\n", false);
+        check("GET /?content-length: HTTP/1.1\r\n\r\n", false);
+    }
+}

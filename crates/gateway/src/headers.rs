@@ -1,0 +1,187 @@
+//! Headers on their way through: what is taken off, what is put on.
+//!
+//! Trust boundary: visitors are strangers. Their `Forwarded`, `X-Forwarded-*` and `Ghostlight-*` headers are taken
+//! off; the address in `X-Forwarded-For` is the one from which the connection came. Only the other site's
+//! gateway, proven by its token, is believed.
+
+use std::net::IpAddr;
+
+use hyper::{
+    HeaderMap,
+    header::{self, HeaderName, HeaderValue},
+};
+use model::Site;
+
+use crate::keys::Keys;
+
+/// Carries the site whose gateway forwarded the request.
+pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("ghostlight-forwarded");
+/// Proves [`FORWARDED`].
+pub(crate) const FORWARDED_TOKEN: HeaderName = HeaderName::from_static("ghostlight-forwarded-token");
+/// `required`: the application wants this answer held, whatever the method.
+pub(crate) const HOLD: HeaderName = HeaderName::from_static("ghostlight-hold");
+/// `unknown` or `not-sent`: what is known of a request that got 503.
+pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("ghostlight-outcome");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// RFC 9110 §7.6.1, and the two that only concern a proxy's own neighbour.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// What a request's `Connection` header may not name: it must reach the application whoever asks for its removal.
+const ALWAYS_END_TO_END: [HeaderName; 4] =
+    [header::HOST, header::CONTENT_LENGTH, header::COOKIE, header::AUTHORIZATION];
+
+/// Takes off what concerns one connection only.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .flat_map(|v| v.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .filter(|name| !ALWAYS_END_TO_END.contains(name))
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Takes off every `Ghostlight-*` header but `keep`.
+pub(crate) fn strip_ours(headers: &mut HeaderMap, keep: Option<&HeaderName>) {
+    let ours: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("ghostlight-") && Some(*name) != keep)
+        .cloned()
+        .collect();
+    for name in ours {
+        headers.remove(name);
+    }
+}
+
+/// The site whose gateway forwarded this request, if it proves it.
+pub(crate) fn forwarded_by(headers: &HeaderMap, keys: &Keys) -> Option<Site> {
+    let site = headers.get(FORWARDED)?.to_str().ok()?;
+    let token = headers.get(FORWARDED_TOKEN)?;
+    keys.is_forwarded_by(site, token.as_bytes()).then(|| Site::new(site))
+}
+
+/// Says from whom a request came. `trusted`: it came through the other site's gateway, which has said it already.
+pub(crate) fn say_origin(headers: &mut HeaderMap, from: IpAddr, trusted: bool) {
+    if trusted && headers.contains_key(X_FORWARDED_FOR) {
+        return;
+    }
+    headers.remove(header::FORWARDED);
+    if let Ok(value) = HeaderValue::try_from(from.to_string()) {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    match headers.get(header::HOST).cloned() {
+        Some(host) => headers.insert(X_FORWARDED_HOST, host),
+        None => headers.remove(X_FORWARDED_HOST),
+    };
+}
+
+/// The request's id: the visitor's if it is a sane one, else a new one, put on the request.
+pub(crate) fn request_id(headers: &mut HeaderMap) -> HeaderValue {
+    let sane = |v: &&HeaderValue| {
+        (1..=128).contains(&v.len())
+            && v.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:=+/@".contains(b))
+    };
+    if let Some(given) = headers.get(REQUEST_ID).filter(sane) {
+        return given.clone();
+    }
+    let made = format!("{:032x}", rand::random::<u128>());
+    let value = HeaderValue::try_from(made).unwrap_or(HeaderValue::from_static("unnamed"));
+    headers.insert(REQUEST_ID, value.clone());
+    value
+}
+
+/// Whether the application asks for this answer to be held.
+pub(crate) fn wants_hold(headers: &HeaderMap) -> bool {
+    headers.get_all(HOLD).iter().any(|v| v.as_bytes().eq_ignore_ascii_case(b"required"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(n, v): &(&str, &str)| (n.parse::<HeaderName>().unwrap(), v.parse().unwrap());
+        lines.iter().map(pair).fold(HeaderMap::new(), |mut all, (n, v): (HeaderName, HeaderValue)| {
+            all.append(n, v);
+            all
+        })
+    }
+
+    fn lines(headers: &HeaderMap) -> Vec<String> {
+        let mut all: Vec<_> =
+            headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn hop_by_hop_headers_go_and_what_they_name_but_never_what_is_end_to_end() {
+        let mut headers = map(&[
+            ("host", "a"),
+            ("cookie", "c"),
+            ("x-mine", "1"),
+            ("x-other", "2"),
+            ("connection", "close, X-Mine"),
+            ("connection", "cookie, host"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("keep-alive", "5"),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(lines(&headers), ["cookie: c", "host: a", "x-other: 2"]);
+    }
+
+    #[test]
+    fn a_visitor_cannot_speak_for_us() {
+        let mut headers = map(&[
+            ("ghostlight-forwarded", "aws"),
+            ("ghostlight-forwarded-token", "00"),
+            ("ghostlight-hold", "required"),
+            ("x-forwarded-for", "9.9.9.9"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "for=9.9.9.9"),
+            ("host", "a"),
+        ]);
+        assert_eq!(forwarded_by(&headers, &Keys::derive(&runtime::secret::Secret::new("s"))), None);
+        strip_ours(&mut headers, None);
+        say_origin(&mut headers, [127, 0, 0, 1].into(), false);
+        assert_eq!(
+            lines(&headers),
+            ["host: a", "x-forwarded-for: 127.0.0.1", "x-forwarded-host: a", "x-forwarded-proto: http"]
+        );
+    }
+
+    #[test]
+    fn a_sane_request_id_is_kept_and_another_replaced() {
+        assert_eq!(request_id(&mut map(&[("x-request-id", "abc-1")])), "abc-1");
+        assert_eq!(request_id(&mut map(&[("x-request-id", "a b")])).len(), 32);
+        let mut none = HeaderMap::new();
+        let made = request_id(&mut none);
+        assert_eq!(none.get(REQUEST_ID), Some(&made));
+    }
+}

@@ -1,0 +1,225 @@
+//! The edge: takes visitors' requests, passes them to the application here or to the other site's gateway, and
+//! holds the answers to writes until the standby has them.
+//!
+//! ```text
+//!   listen ─▶ request (the phases, one list) ─▶ route ─▶ upstream (pool) ─▶ application │ peer ─▶ other gateway
+//!                 │                                ▲
+//!                 └─▶ agent (driver) ─▶ hold (the gate: sans-IO)       health, agent: whole snapshots
+//! ```
+//!
+//! Start reading at [`request`], then [`hold`].
+//!
+//! Always true here: nothing of a held answer leaves before its barrier has passed; a request of which a byte was
+//! sent is never sent again; threads share only snapshots that are swapped in whole, and counters.
+//!
+//! This crate does not know how replication works or who should be primary: its agent tells.
+
+mod agent;
+mod body;
+mod framing;
+mod headers;
+mod health;
+pub mod hold;
+mod keys;
+mod listen;
+mod metrics;
+mod peer;
+mod refusal;
+mod request;
+mod route;
+mod spill;
+mod status;
+mod upstream;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use model::Site;
+use runtime::{
+    admin::{self, Client},
+    listen::ListenError,
+    metrics::Metrics,
+    process::Shutdown,
+    secret::Secret,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+};
+
+pub use crate::{health::Checks, metrics::GatewayMetrics, spill::SpillLimits};
+
+/// Requests under way are finished within this time after the end was asked for.
+const DRAIN: Duration = Duration::from_millis(4_500);
+
+/// Everything that a gateway is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its site.
+    pub site: Site,
+    /// Where visitors arrive.
+    pub listen: SocketAddr,
+    /// Its own admin API.
+    pub admin: SocketAddr,
+    /// The admin API of its agent.
+    pub agent: SocketAddr,
+    /// The other site's gateway, as reached from here.
+    pub peer: SocketAddr,
+    /// The application's instances.
+    pub targets: Vec<SocketAddr>,
+    /// How they are checked.
+    pub checks: Checks,
+    /// Whether answers to writes are held.
+    pub gate: bool,
+    /// How long an answer may be held, in milliseconds.
+    pub hold_max_ms: u64,
+    /// The token of all admin APIs. Cookies and the proof between gateways are signed with keys derived from it.
+    pub admin_token: Secret,
+    /// What one visitor may ask of us.
+    pub limits: Limits,
+    /// Where large held answers go.
+    pub spill: SpillLimits,
+    /// How many threads serve visitors; one a core.
+    pub threads: usize,
+}
+
+/// What one visitor may ask of us, and how long we wait for whom.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The largest head of a request, in bytes.
+    pub head_bytes_max: usize,
+    /// The most headers in it.
+    pub headers_max: usize,
+    /// A connection that sends no complete head for so long is closed, in milliseconds.
+    pub head_idle_ms: u64,
+    /// The largest body, in bytes.
+    pub body_bytes_max: u64,
+    /// A body that stands still for so long ends its request with 408, in milliseconds.
+    pub body_idle_ms: u64,
+    /// How long a connection to a target may take, in milliseconds.
+    pub connect_ms: u64,
+    /// How long the application may take: to its answer's head, and, if it is held, on to its end; milliseconds.
+    pub answer_ms: u64,
+    /// Answers held at once on one thread; more are turned away before anything is sent.
+    pub held_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            head_bytes_max: 32 << 10,
+            headers_max: 100,
+            head_idle_ms: 60_000,
+            body_bytes_max: 8 << 20,
+            body_idle_ms: 30_000,
+            connect_ms: 300,
+            answer_ms: 30_000,
+            held_max: 10_000,
+        }
+    }
+}
+
+/// A gateway that has its addresses but does not serve yet.
+pub struct Gateway {
+    config: Arc<Config>,
+    visitors: Vec<std::net::TcpListener>,
+    admin: TcpListener,
+}
+
+/// Why a gateway cannot go on. Its supervisor may start it again.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// A socket or thread of ours failed.
+    #[error("the gateway cannot serve: {0}")]
+    Io(#[from] std::io::Error),
+    /// A serving thread ended by itself.
+    #[error("a serving thread ended unexpectedly")]
+    ThreadEnded,
+    /// The site's name cannot be sent in a header: the topology's fault.
+    #[error("the site's name `{0}` cannot be sent to the other gateway; use letters, digits and `-`")]
+    SiteName(Site),
+}
+
+impl Gateway {
+    /// Takes the addresses. Fails at once, naming who has them, if they are taken.
+    pub async fn bind(config: Config) -> Result<Gateway, ListenError> {
+        let threads = config.threads.max(1);
+        let visitors = listen::reuseport("gateway.listen", config.listen, threads).await?;
+        let admin = runtime::listen::tcp("gateway.admin", config.admin).await?;
+        Ok(Gateway { config: Arc::new(Config { threads, ..config }), visitors, admin })
+    }
+
+    /// Where visitors arrive.
+    pub fn address(&self) -> SocketAddr {
+        self.visitors.first().and_then(|l| l.local_addr().ok()).unwrap_or(self.config.listen)
+    }
+
+    /// Where its admin API is.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.local_addr().unwrap_or(self.config.admin)
+    }
+
+    /// Serves until `shutdown`; requests under way are finished.
+    pub async fn run(self, metrics: Metrics, shutdown: Shutdown) -> Result<(), GatewayError> {
+        let Gateway { config, visitors, admin } = self;
+        let own = Arc::new(GatewayMetrics::default());
+        metrics.register(|registry| own.register(registry));
+        let keys = keys::Keys::derive(&config.admin_token);
+        let stamp = peer::Stamp::new(&config.site, &keys)
+            .ok_or_else(|| GatewayError::SiteName(config.site.clone()))?;
+        let (heard_tx, heard) = watch::channel(agent::Heard::default());
+        let (health_tx, health) = watch::channel(health::Health::new(&config.targets, &config.checks));
+
+        let agent = Client::new(config.agent, config.admin_token.clone());
+        // These outlive the drain: held answers still need the agent's news.
+        let background = Shutdown::new();
+        let _end_background = background.clone().drop_guard();
+        tokio::spawn(agent::follow_serving(agent, heard_tx, background.clone()));
+        tokio::spawn(health::watch_targets(config.checks.clone(), health_tx, background.clone()));
+
+        let routes = status::routes(config.clone(), heard.clone(), health.clone(), own.clone());
+        let api =
+            admin::serve(admin, config.admin_token.clone(), metrics, routes, shutdown.clone());
+        let api = tokio::spawn(api);
+
+        let common =
+            listen::Common { settings: config.clone(), keys, stamp, metrics: own, heard, health };
+        let mut threads = Vec::new();
+        for (n, listener) in visitors.into_iter().enumerate() {
+            threads.push(serving_thread(n, listener, common.clone(), shutdown.clone())?);
+        }
+        let mut result = Ok(());
+        for ended in threads {
+            match ended.await {
+                Ok(Ended { result: Ok(()), asked: true }) => {}
+                Ok(Ended { result: Err(e), .. }) => result = Err(e.into()),
+                _ => result = Err(GatewayError::ThreadEnded),
+            }
+        }
+        api.abort();
+        result
+    }
+}
+
+fn serving_thread(
+    n: usize,
+    listener: std::net::TcpListener,
+    common: listen::Common,
+    shutdown: Shutdown,
+) -> std::io::Result<oneshot::Receiver<Ended>> {
+    let (tell, ended) = oneshot::channel();
+    std::thread::Builder::new().name(format!("visitors-{n}")).spawn(move || {
+        // However this thread ends, the process ends: half a gateway is worse than a restart.
+        let _end_all = shutdown.clone().drop_guard();
+        let result = listen::run_thread(listener, common, shutdown.clone(), DRAIN);
+        // Nobody listens only when the process ends.
+        tell.send(Ended { result, asked: shutdown.is_cancelled() }).ok();
+    })?;
+    Ok(ended)
+}
+
+/// How a serving thread ended.
+struct Ended {
+    result: std::io::Result<()>,
+    /// After the end was asked for.
+    asked: bool,
+}

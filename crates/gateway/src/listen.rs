@@ -1,0 +1,250 @@
+//! Accepting visitors: one single-threaded runtime a core, each with its own listener on the same address
+//! (`SO_REUSEPORT`), its own connections to the application and its own gate.
+//!
+//! Threads share nothing that changes while a request is served, but counters: what the agent says and which
+//! targets are usable arrive as whole new values, and each thread keeps its own copy.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use model::{Epoch, Serving};
+use runtime::{
+    admin::Client,
+    listen::{self, ListenError},
+    process::Shutdown,
+};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{Notify, watch},
+    task::{LocalSet, spawn_local},
+};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    agent::{GateDriver, Heard},
+    framing::Watched,
+    health::{Health, Usable},
+    hold,
+    keys::Keys,
+    metrics::GatewayMetrics,
+    peer::Stamp,
+    request::{self, Settings, Visitor},
+    route::{self, Destination, RoundRobin},
+    upstream::Pool,
+};
+
+/// Connections that the kernel keeps for us while we are busy.
+const BACKLOG: u32 = 4_096;
+/// After an accept that failed for want of file descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Barrier requests of the whole process under way at once.
+const BARRIERS_MAX: usize = 8;
+const BARRIER_WAIT_MS: u64 = 1_000;
+const BARRIER_RETRY_MS: u64 = 25;
+
+/// Listeners on one address, one for each thread.
+pub(crate) async fn reuseport(
+    what: &str,
+    address: SocketAddr,
+    threads: usize,
+) -> Result<Vec<std::net::TcpListener>, ListenError> {
+    // With SO_REUSEPORT a second gateway of the same user would silently share the port: ask without it first.
+    let address = listen::tcp(what, address).await.map(|l| l.local_addr().unwrap_or(address))?;
+    (0..threads)
+        .map(|_| {
+            let socket =
+                if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            socket.set_reuseaddr(true)?;
+            socket.set_reuseport(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)?.into_std()
+        })
+        .collect::<std::io::Result<Vec<_>>>()
+        .map_err(|source| ListenError::Refused { what: what.to_owned(), address, source })
+}
+
+/// What all threads get at their start.
+#[derive(Clone)]
+pub(crate) struct Common {
+    pub(crate) settings: Settings,
+    pub(crate) keys: Keys,
+    pub(crate) stamp: Stamp,
+    pub(crate) metrics: Arc<GatewayMetrics>,
+    pub(crate) heard: watch::Receiver<Heard>,
+    pub(crate) health: watch::Receiver<Health>,
+}
+
+/// One thread's half of the gateway: what its requests look at.
+pub(crate) struct Edge {
+    pub(crate) settings: Settings,
+    pub(crate) keys: Keys,
+    pub(crate) stamp: Stamp,
+    pub(crate) metrics: Arc<GatewayMetrics>,
+    pub(crate) pool: Rc<Pool>,
+    pub(crate) gate: Rc<GateDriver>,
+    pub(crate) round_robin: RefCell<RoundRobin>,
+    /// Told when the agent has said something new.
+    pub(crate) changed: Notify,
+    heard: watch::Receiver<Heard>,
+    serving: RefCell<Option<Serving>>,
+    usable: RefCell<Rc<Usable>>,
+    epoch: Cell<Epoch>,
+}
+
+impl Edge {
+    fn new(common: Common) -> Rc<Edge> {
+        let Common { settings, keys, stamp, metrics, heard, health } = common;
+        let limits = hold::Limits {
+            hold_max_ms: settings.hold_max_ms,
+            barrier_wait_ms: BARRIER_WAIT_MS.min(settings.hold_max_ms),
+            barriers_max: (BARRIERS_MAX / settings.threads).max(1),
+            retry_ms: BARRIER_RETRY_MS,
+        };
+        let agent = Client::new(settings.agent, settings.admin_token.clone());
+        let usable = health.borrow().usable();
+        let edge = Rc::new(Edge {
+            gate: GateDriver::start(limits, agent, metrics.clone()),
+            settings,
+            keys,
+            stamp,
+            metrics,
+            pool: Pool::new(),
+            round_robin: RefCell::default(),
+            changed: Notify::new(),
+            heard: heard.clone(),
+            serving: RefCell::default(),
+            usable: RefCell::new(Rc::new(usable)),
+            epoch: Cell::new(Epoch(0)),
+        });
+        edge.hear(&heard.borrow());
+        spawn_local(edge.clone().follow(heard, health));
+        edge
+    }
+
+    /// Where a request goes now.
+    pub(crate) fn destination(&self, forwarded: bool) -> Destination {
+        route::choose(self.serving.borrow().as_ref(), forwarded)
+    }
+
+    /// The epoch that the agent told last; 0 before.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch.get()
+    }
+
+    /// The targets that may be asked now.
+    pub(crate) fn usable(&self) -> Rc<Usable> {
+        self.usable.borrow().clone()
+    }
+
+    /// Whether this site is primary and open, and the agent has said so within `age`.
+    pub(crate) fn is_open_since(&self, age: Duration) -> bool {
+        let fresh = self.heard.borrow().at.is_some_and(|at| at.elapsed() < age);
+        fresh && self.serving.borrow().as_ref().is_some_and(route::is_open)
+    }
+
+    fn hear(self: &Rc<Self>, heard: &Heard) {
+        let Some(serving) = &heard.serving else { return };
+        let before = self.epoch.replace(serving.epoch);
+        self.serving.replace(Some(serving.clone()));
+        if before != serving.epoch {
+            self.pool.close_all();
+            self.gate.epoch_known(serving.epoch);
+        }
+        self.changed.notify_waiters();
+    }
+
+    async fn follow(self: Rc<Self>, mut heard: watch::Receiver<Heard>, mut health: watch::Receiver<Health>) {
+        loop {
+            tokio::select! {
+                said = heard.changed() => {
+                    if said.is_err() { return }
+                    let said = heard.borrow_and_update().clone();
+                    self.hear(&said);
+                }
+                said = health.changed() => {
+                    if said.is_err() { return }
+                    let usable = health.borrow_and_update().usable();
+                    self.usable.replace(Rc::new(usable));
+                }
+            }
+        }
+    }
+}
+
+/// Runs one thread's share until `shutdown`, then finishes the requests under way, for `drain` at most.
+pub(crate) fn run_thread(
+    listener: std::net::TcpListener,
+    common: Common,
+    shutdown: Shutdown,
+    drain: Duration,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    let serve = async {
+        let listener = TcpListener::from_std(listener)?;
+        let edge = Edge::new(common);
+        let open = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = shutdown.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, address)) => {
+                    spawn_local(open.track_future(connection(edge.clone(), stream, address, shutdown.clone())));
+                }
+                Err(e) => {
+                    tracing::warn!("accepting a visitor failed: {e}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        open.close();
+        if tokio::time::timeout(drain, open.wait()).await.is_err() {
+            tracing::warn!(connections = open.len(), "ending with requests under way");
+        }
+        Ok(())
+    };
+    local.block_on(&runtime, serve)
+}
+
+async fn connection(edge: Rc<Edge>, stream: TcpStream, address: SocketAddr, shutdown: Shutdown) {
+    if let Err(e) = stream.set_nodelay(true) {
+        tracing::debug!("TCP_NODELAY on a visitor's connection: {e}");
+    }
+    let limits = edge.settings.limits.clone();
+    let metrics = edge.metrics.clone();
+    metrics.connections.inc();
+    let (stream, heads) = Watched::new(stream);
+    let visitor = Visitor { address, heads };
+    let service =
+        service_fn(move |request| request::handle(edge.clone(), visitor.clone(), request));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits.head_idle_ms))
+        .max_header_size(limits.head_bytes_max)
+        .max_headers(limits.headers_max)
+        .max_buf_size(limits.head_bytes_max.max(64 << 10))
+        .pipeline_flush(false)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(served);
+    let result = tokio::select! {
+        result = served.as_mut() => result,
+        () = shutdown.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(e) = result {
+        tracing::debug!(%address, "visitor's connection ended: {e}");
+    }
+    metrics.connections.dec();
+}

@@ -1,0 +1,110 @@
+//! The gateway's metrics: name, unit and sentence of each.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+/// Counters that every thread adds to. The labelled ones are looked up once, not per request.
+#[derive(Clone, Debug)]
+pub struct GatewayMetrics {
+    requests: Family<Class, Counter>,
+    by_class: [Counter; 6],
+    pub(crate) connections: Gauge,
+    pub(crate) held: Gauge,
+    pub(crate) held_s: Histogram,
+    pub(crate) released: Counter,
+    pub(crate) unknown: Counter,
+    pub(crate) not_sent: Counter,
+    pub(crate) forwarded: Counter,
+    pub(crate) barriers: Counter,
+    pub(crate) barrier_failures: Counter,
+    pub(crate) barrier_s: Histogram,
+    pub(crate) spilled: Counter<u64, AtomicU64>,
+    pub(crate) connect_failures: Counter,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Class {
+    class: &'static str,
+}
+
+const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+impl Default for GatewayMetrics {
+    fn default() -> Self {
+        let requests = Family::<Class, Counter>::default();
+        let by_class = CLASSES.map(|class| requests.get_or_create(&Class { class }).clone());
+        // 0.5 ms up to 16 s.
+        let seconds = || Histogram::new(exponential_buckets(0.000_5, 2.0, 16));
+        GatewayMetrics {
+            requests,
+            by_class,
+            connections: Gauge::default(),
+            held: Gauge::default(),
+            held_s: seconds(),
+            released: Counter::default(),
+            unknown: Counter::default(),
+            not_sent: Counter::default(),
+            forwarded: Counter::default(),
+            barriers: Counter::default(),
+            barrier_failures: Counter::default(),
+            barrier_s: seconds(),
+            spilled: Counter::default(),
+            connect_failures: Counter::default(),
+        }
+    }
+}
+
+impl GatewayMetrics {
+    /// Counts an answer to a visitor.
+    pub(crate) fn answered(&self, status: u16) {
+        if let Some(counter) = self.by_class.get(usize::from(status / 100)).or(self.by_class.first()) {
+            counter.inc();
+        }
+    }
+
+    /// Makes them visible at `/metrics`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("gateway");
+        registry.register("requests", "Answers to visitors, by class of status", self.requests.clone());
+        registry.register("connections", "Visitors' open connections", self.connections.clone());
+        registry.register("held_responses", "Answers that wait for a barrier now", self.held.clone());
+        registry.register_with_unit(
+            "held",
+            "How long released answers had waited",
+            Unit::Seconds,
+            self.held_s.clone(),
+        );
+        registry.register("released", "Answers released after a barrier", self.released.clone());
+        registry.register("unknown_outcomes", "Visitors that were told `unknown`", self.unknown.clone());
+        registry.register("not_sent", "Visitors that were told `not-sent`", self.not_sent.clone());
+        registry.register("forwarded", "Requests passed to the other site's gateway", self.forwarded.clone());
+        registry.register("barriers", "Barrier requests sent to the agent", self.barriers.clone());
+        registry.register(
+            "barrier_failures",
+            "Barrier requests that the agent did not answer",
+            self.barrier_failures.clone(),
+        );
+        registry.register_with_unit(
+            "barrier",
+            "From sending a barrier request to its reply",
+            Unit::Seconds,
+            self.barrier_s.clone(),
+        );
+        registry.register("spilled", "Held answers that went to a file", self.spilled.clone());
+        registry.register(
+            "connect_failures",
+            "Connections to targets or the peer that failed",
+            self.connect_failures.clone(),
+        );
+    }
+}

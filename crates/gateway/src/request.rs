@@ -1,0 +1,403 @@
+//! A request's way through the gateway. [`answer`] is the list; each phase is a function below it.
+//!
+//! ```text
+//!   visitor ─▶ 1 identify    who asks: a visitor, or the other gateway with its token? is it well formed?
+//!              2 strip       hop-by-hop and `Ghostlight-*` headers off; origin and request id on
+//!              3 held?       every method but GET/HEAD/OPTIONS; the reads of a client that was told `unknown`
+//!              4 route       open here ─▶ local target │ else ─▶ peer's gateway │ nowhere ─▶ 503 not-sent
+//!              5 forward     the epoch is known before; a byte sent is never sent again
+//!                │             └─ broke off after a byte ─▶ 503 unknown
+//!              6 keep        held answers completely: memory, or a nameless file │ others stream
+//!              7 barrier     wait for the commit gate
+//!                │             └─ epoch changed, too long ─▶ 503 unknown, the client is marked by a cookie
+//!   visitor ◀─ 8 release     looking at the lease's clock once more
+//! ```
+//!
+//! Always true here: between phases 5 and 8 nothing of a held answer goes out. An answer of the peer's gateway is
+//! not held again: its own gate has let it out.
+
+use std::{convert::Infallible, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use http_body_util::BodyExt;
+use hyper::{
+    Method, Request, Response, StatusCode, Uri, Version,
+    body::{Body, Incoming},
+    header::{self, HeaderValue},
+    http::uri::PathAndQuery,
+};
+use model::Epoch;
+use runtime::clock::Boot;
+
+use crate::{
+    agent::Outcome,
+    body::{AnswerBody, Upload, VisitorBody},
+    framing::HeadWatch,
+    headers,
+    keys::Keys,
+    listen::Edge,
+    peer,
+    refusal::{NotSent, Prefers, Refusal, Unknown, WhyUnknown},
+    route::Destination,
+    spill::{Buffer, Held},
+    upstream::{self, Failed},
+};
+
+/// The path on the visitors' port that tells whether this site serves; for health-checked DNS.
+const SERVING_PATH: &str = "/ghostlight/serving";
+/// The agent's last words tell whether this site serves for so long.
+const SERVING_STALE: Duration = Duration::from_millis(3_000);
+
+/// The visitor's connection.
+#[derive(Clone)]
+pub(crate) struct Visitor {
+    pub(crate) address: SocketAddr,
+    pub(crate) heads: HeadWatch,
+}
+
+/// A request that is ready to be forwarded, and what must be remembered of it.
+struct Asked {
+    request: Request<VisitorBody>,
+    /// Came through the other site's gateway.
+    forwarded: bool,
+    /// May change something.
+    writes: bool,
+    /// The answer is held whatever it says.
+    held: bool,
+    /// Its client carries our cookie.
+    marked: bool,
+}
+
+/// An answer's head, its body still under way.
+struct Answered {
+    response: Response<upstream::Answer>,
+    /// The epoch in which it was asked; none if the peer answered.
+    epoch: Option<Epoch>,
+}
+
+/// Answers one request of a visitor.
+pub(crate) async fn handle(
+    edge: Rc<Edge>,
+    visitor: Visitor,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Infallible> {
+    let (mut parts, body) = request.into_parts();
+    let prefers = Prefers::of(&parts.headers);
+    let reload = parts.method == Method::GET;
+    let id = headers::request_id(&mut parts.headers);
+    let result = answer(&edge, &visitor, Request::from_parts(parts, body)).await;
+    let mut response = result.unwrap_or_else(|refusal| refuse(&edge, &refusal, &prefers, reload));
+    response.headers_mut().insert(headers::REQUEST_ID, id);
+    edge.metrics.answered(response.status().as_u16());
+    Ok(response)
+}
+
+/// The phases.
+async fn answer(
+    edge: &Rc<Edge>,
+    visitor: &Visitor,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Refusal> {
+    if request.uri().path() == SERVING_PATH {
+        visitor.heads.next_head();
+        return Ok(serving_page(edge));
+    }
+    let asked = identify(edge, visitor, request)?;
+    let asked = strip(edge, visitor, asked);
+    let asked = is_held(edge, asked);
+    let (writes, held, marked) = (asked.writes, asked.held, asked.marked);
+    let answered = forward(edge, asked).await?;
+    let (answered, epoch) = match answered {
+        Answered { response, epoch: Some(epoch) }
+            if edge.settings.gate && (held || headers::wants_hold(response.headers())) =>
+        {
+            (response, epoch)
+        }
+        Answered { response, epoch } => return Ok(pass(response, epoch.is_none())),
+    };
+    let kept = keep(edge, answered, epoch, writes).await?;
+    barrier(edge, epoch, writes).await?;
+    Ok(release(kept, marked))
+}
+
+/// Phase 1: who asks, and is it a request that can mean only one thing?
+fn identify(edge: &Edge, visitor: &Visitor, request: Request<Incoming>) -> Result<Asked, Refusal> {
+    let headers = request.headers();
+    if headers.contains_key(header::TRANSFER_ENCODING) && visitor.heads.had_length() {
+        return Err(Refusal::BadRequest("The request has both Content-Length and Transfer-Encoding."));
+    }
+    if request.method() == Method::CONNECT {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    if headers.get_all(header::HOST).iter().count() > 1 {
+        return Err(Refusal::BadRequest("The request has more than one Host."));
+    }
+    let host = headers.get(header::HOST);
+    match (request.uri().authority(), host) {
+        (Some(authority), Some(host)) if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
+            return Err(Refusal::BadRequest("The request names two different hosts."));
+        }
+        (None, None) if request.version() != Version::HTTP_10 => {
+            return Err(Refusal::BadRequest("The request has no Host."));
+        }
+        _ => {}
+    }
+    if headers.contains_key(header::UPGRADE) && names_upgrade(headers) && request.method() == Method::GET {
+        return Err(Refusal::UpgradeNotSupported);
+    }
+    let forwarded = headers::forwarded_by(headers, &edge.keys).is_some();
+    if request.body().size_hint().lower() > edge.settings.limits.body_bytes_max {
+        return Err(Refusal::TooLarge);
+    }
+    let limits = &edge.settings.limits;
+    let idle = Duration::from_millis(limits.body_idle_ms);
+    let request = request.map(|body| VisitorBody::new(body, limits.body_bytes_max, idle, visitor.heads.clone()));
+    Ok(Asked { request, forwarded, writes: false, held: false, marked: false })
+}
+
+/// An `Upgrade` header means something only where `Connection` names it.
+fn names_upgrade(headers: &hyper::HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|name| name.trim().eq_ignore_ascii_case("upgrade"))
+}
+
+/// Phase 2: off with what is the connection's or pretends to be ours; on with where it comes from.
+fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
+    let request = &mut asked.request;
+    if let Some(authority) = request.uri().authority().map(|a| a.as_str().to_owned()) {
+        if let Ok(host) = HeaderValue::try_from(authority) {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    } else if !request.headers().contains_key(header::HOST)
+        && let Ok(host) = HeaderValue::try_from(edge.settings.listen.to_string())
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    *request.version_mut() = Version::HTTP_11;
+    let headers = request.headers_mut();
+    headers::strip_hop_by_hop(headers);
+    headers::strip_ours(headers, None);
+    headers::say_origin(headers, visitor.address.ip(), asked.forwarded);
+    // hyper has answered it to the visitor already; towards the application the body simply follows.
+    headers.remove(header::EXPECT);
+    asked
+}
+
+/// Phase 3: must the answer wait, whatever it says?
+fn is_held(edge: &Edge, mut asked: Asked) -> Asked {
+    let reads = matches!(*asked.request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    asked.marked = asked.request.headers().contains_key(header::COOKIE)
+        && edge.keys.marked(asked.request.headers()).is_some();
+    asked.writes = !reads;
+    asked.held = asked.writes || asked.marked;
+    asked
+}
+
+/// Phases 4 and 5: choose, connect, send once.
+///
+/// While a connection is being made nothing is sent; if the agent says something new meanwhile, the choice is made
+/// again. So a request that waits for a dead peer is served here the moment this site is promoted.
+async fn forward(edge: &Rc<Edge>, asked: Asked) -> Result<Answered, Refusal> {
+    let Asked { mut request, forwarded, writes, held, .. } = asked;
+    let limits = &edge.settings.limits;
+    let answer_within = Duration::from_millis(limits.answer_ms);
+    if held && edge.gate.held() >= limits.held_max {
+        return Err(Refusal::NotSent(NotSent::Full));
+    }
+    loop {
+        let changed = edge.changed.notified();
+        let destination = edge.destination(forwarded);
+        let connecting = async {
+            match destination {
+                Destination::Nowhere => Err(Refusal::NotSent(NotSent::Loop)),
+                Destination::Local(epoch) => connect_local(edge).await.map(|c| (c, Some(epoch), answer_within)),
+                Destination::Peer => {
+                    let within = peer::answer_within(answer_within, edge.settings.hold_max_ms);
+                    connect_peer(edge).await.map(|c| (c, None, within))
+                }
+            }
+        };
+        let connected = tokio::select! {
+            biased;
+            connected = connecting => Some(connected),
+            () = changed => None,
+        };
+        // Something new is known: what was chosen, or what failed, may be out of date.
+        if edge.destination(forwarded) != destination {
+            continue;
+        }
+        let Some(connected) = connected else { continue };
+        let (connection, epoch, within) = connected?;
+        if epoch.is_none() {
+            edge.metrics.forwarded.inc();
+            edge.stamp.put(request.headers_mut());
+        }
+        let upload = request.body().progress();
+        match connection.exchange(request, within).await {
+            Ok(response) => return Ok(Answered { response, epoch }),
+            Err(Failed::Returned(again)) => {
+                // The pooled connection had ended, unnoticed until now. Nothing was sent.
+                request = again;
+                peer::Stamp::take_off(request.headers_mut());
+            }
+            Err(Failed::Sent(why)) => {
+                tracing::debug!("no answer from upstream: {why}");
+                return Err(match upload.get() {
+                    Upload::TooLarge => Refusal::TooLarge,
+                    Upload::Stalled => Refusal::Stalled,
+                    _ => broke_off(epoch.unwrap_or_else(|| edge.epoch()), WhyUnknown::Upstream, writes),
+                });
+            }
+        }
+    }
+}
+
+fn broke_off(epoch: Epoch, why: WhyUnknown, writes: bool) -> Refusal {
+    Refusal::Unknown(Unknown { why, epoch, position: None, marks_client: writes })
+}
+
+/// A connection to the next usable target that accepts one.
+async fn connect_local(edge: &Edge) -> Result<upstream::Connection, Refusal> {
+    let usable = edge.usable();
+    let order: Vec<SocketAddr> = edge.round_robin.borrow_mut().order(&usable).collect();
+    let within = Duration::from_millis(edge.settings.limits.connect_ms);
+    for target in order {
+        match edge.pool.connection(target, within).await {
+            Ok(connection) => return Ok(connection),
+            Err(e) => {
+                edge.metrics.connect_failures.inc();
+                tracing::debug!(%target, "target does not accept: {e}");
+            }
+        }
+    }
+    Err(Refusal::NotSent(NotSent::NoTarget))
+}
+
+async fn connect_peer(edge: &Edge) -> Result<upstream::Connection, Refusal> {
+    edge.pool.connection(edge.settings.peer, peer::CONNECT_WITHIN).await.map_err(|e| {
+        edge.metrics.connect_failures.inc();
+        tracing::debug!("the peer's gateway does not accept: {e}");
+        Refusal::NotSent(NotSent::NoPeer)
+    })
+}
+
+/// An answer that is not held: its body streams.
+fn pass(response: Response<upstream::Answer>, from_peer: bool) -> Response<AnswerBody> {
+    let mut response = response;
+    let headers = response.headers_mut();
+    headers::strip_hop_by_hop(headers);
+    headers::strip_ours(headers, from_peer.then_some(&headers::OUTCOME));
+    response.map(AnswerBody::Streamed)
+}
+
+/// Phase 6: keep the whole answer; only after its last byte does a barrier prove anything about it.
+async fn keep(
+    edge: &Edge,
+    response: Response<upstream::Answer>,
+    epoch: Epoch,
+    writes: bool,
+) -> Result<Response<AnswerBody>, Refusal> {
+    let (mut parts, mut body) = response.into_parts();
+    headers::strip_hop_by_hop(&mut parts.headers);
+    headers::strip_ours(&mut parts.headers, None);
+    let mut buffer = Buffer::new(edge.settings.spill.clone());
+    let read_all = async {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|e| (WhyUnknown::Upstream, e.to_string()))?;
+            // Trailers of a held answer are dropped.
+            if let Ok(piece) = frame.into_data() {
+                buffer.push(piece).await.map_err(|e| (WhyUnknown::Keeping, e.to_string()))?;
+            }
+        }
+        buffer.finish().await.map_err(|e| (WhyUnknown::Keeping, e.to_string()))
+    };
+    let within = Duration::from_millis(edge.settings.limits.answer_ms);
+    let result = tokio::time::timeout(within, read_all).await;
+    drop(body);
+    let held = match result {
+        Ok(Ok(held)) => held,
+        Ok(Err((why, words))) => {
+            tracing::warn!("a held answer could not be kept: {words}");
+            return Err(broke_off(epoch, why, writes));
+        }
+        Err(_) => return Err(broke_off(epoch, WhyUnknown::Upstream, writes)),
+    };
+    let body = match held {
+        Held::Whole(bytes) => AnswerBody::from(bytes),
+        Held::Spilled(reader) => {
+            edge.metrics.spilled.inc();
+            AnswerBody::Spilled(reader)
+        }
+    };
+    Ok(Response::from_parts(parts, body))
+}
+
+/// Phases 7 and 8's clock: wait for the gate, and look at the lease once more before the answer goes.
+async fn barrier(edge: &Rc<Edge>, epoch: Epoch, writes: bool) -> Result<(), Refusal> {
+    let since_ms = Boot::now().as_ms();
+    loop {
+        match edge.gate.wait(epoch, since_ms).await {
+            Outcome::Release { before_ms } if before_ms.is_none_or(|before| Boot::now().as_ms() < before) => {
+                let held_ms = Boot::now().as_ms().saturating_sub(since_ms);
+                edge.metrics.released.inc();
+                edge.metrics.held_s.observe(Duration::from_millis(held_ms).as_secs_f64());
+                return Ok(());
+            }
+            // The lease ended between the gate's word and now.
+            Outcome::Release { .. } => {}
+            Outcome::Unknown { why, position } => {
+                let unknown = Unknown { why: WhyUnknown::Gate(why), epoch, position, marks_client: writes };
+                return Err(Refusal::Unknown(unknown));
+            }
+        }
+    }
+}
+
+/// Phase 8: out it goes. The barrier covers whatever the client was in doubt about, so its mark goes too.
+fn release(mut kept: Response<AnswerBody>, marked: bool) -> Response<AnswerBody> {
+    if marked {
+        kept.headers_mut().append(header::SET_COOKIE, HeaderValue::from_static(Keys::unmark()));
+    }
+    kept
+}
+
+fn refuse(edge: &Edge, refusal: &Refusal, prefers: &Prefers, reload: bool) -> Response<AnswerBody> {
+    let mut response = refusal.answer(prefers, reload);
+    match refusal {
+        Refusal::NotSent(_) => {
+            edge.metrics.not_sent.inc();
+        }
+        Refusal::Unknown(unknown) => {
+            edge.metrics.unknown.inc();
+            tracing::info!(epoch = %unknown.epoch, why = ?unknown.why, "a visitor was told `unknown`");
+            let cookie = edge.keys.mark(unknown.epoch, unknown.position.as_ref());
+            if edge.settings.gate
+                && unknown.marks_client
+                && let Ok(cookie) = HeaderValue::try_from(cookie)
+            {
+                response.headers_mut().append(header::SET_COOKIE, cookie);
+            }
+        }
+        _ => {}
+    }
+    response
+}
+
+/// 200 only where this site is primary and open, by words of the agent that are not old.
+fn serving_page(edge: &Edge) -> Response<AnswerBody> {
+    let open = edge.is_open_since(SERVING_STALE);
+    let (status, text) = if open {
+        (StatusCode::OK, "serving\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not serving\n")
+    };
+    let mut response = Response::new(AnswerBody::from(bytes::Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What the phases need to know beyond the request, fixed at the start.
+pub(crate) type Settings = Arc<crate::Config>;

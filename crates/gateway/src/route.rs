@@ -1,0 +1,95 @@
+//! Where a request goes. Pure: what is known in, the destination out.
+//!
+//! Always true here: a request that another gateway has forwarded already goes to a local target or nowhere, so
+//! two gateways that are wrong about each other never pass a request round.
+
+use model::{Epoch, Serving};
+
+use crate::health::Usable;
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// To an instance of the application here, in this epoch.
+    Local(Epoch),
+    /// To the other site's gateway.
+    Peer,
+    /// Nowhere; the visitor is told to come again.
+    Nowhere,
+}
+
+/// Chooses by what the agent said last. While it has said nothing, or its database is not open, the other site is
+/// the better bet.
+pub(crate) fn choose(serving: Option<&Serving>, forwarded: bool) -> Destination {
+    match serving {
+        Some(s) if is_open(s) => Destination::Local(s.epoch),
+        _ if forwarded => Destination::Nowhere,
+        _ => Destination::Peer,
+    }
+}
+
+/// Whether this site is primary and open to the application.
+pub(crate) fn is_open(serving: &Serving) -> bool {
+    serving.primary == serving.site && serving.open
+}
+
+/// Round robin over the targets that may be used.
+#[derive(Debug, Default)]
+pub(crate) struct RoundRobin {
+    next: usize,
+}
+
+impl RoundRobin {
+    /// Every usable target once, beginning one further than last time.
+    pub(crate) fn order<'a>(
+        &mut self,
+        usable: &'a Usable,
+    ) -> impl Iterator<Item = std::net::SocketAddr> + use<'a> {
+        let targets = &usable.0;
+        let begin = if targets.is_empty() { 0 } else { self.next % targets.len() };
+        self.next = begin + 1;
+        targets.iter().skip(begin).chain(targets.iter().take(begin)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Mode, Site};
+
+    use super::*;
+
+    fn serving(primary: &str, open: bool) -> Serving {
+        Serving {
+            site: Site::new("aws"),
+            epoch: Epoch(4),
+            primary: Site::new(primary),
+            mode: Mode::Sync,
+            open,
+        }
+    }
+
+    #[test]
+    fn the_open_primary_serves_itself_and_all_others_ask_the_peer_once() {
+        let check = |s: Option<Serving>, forwarded, want| assert_eq!(choose(s.as_ref(), forwarded), want);
+        check(Some(serving("aws", true)), false, Destination::Local(Epoch(4)));
+        check(Some(serving("aws", true)), true, Destination::Local(Epoch(4)));
+        check(Some(serving("aws", false)), false, Destination::Peer);
+        check(Some(serving("nhn", true)), false, Destination::Peer);
+        check(Some(serving("nhn", true)), true, Destination::Nowhere);
+        check(None, false, Destination::Peer);
+        check(None, true, Destination::Nowhere);
+    }
+
+    #[test]
+    fn every_usable_target_has_its_turn_and_is_tried_once() {
+        let at = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let usable = Usable(vec![at(1), at(2), at(3)]);
+        let mut turn = RoundRobin::default();
+        let mut ports = || turn.order(&usable).map(|a| a.port()).collect::<Vec<_>>();
+        assert_eq!(ports(), [1, 2, 3]);
+        assert_eq!(ports(), [2, 3, 1]);
+        assert_eq!(ports(), [3, 1, 2]);
+        assert_eq!(ports(), [1, 2, 3]);
+        assert_eq!(RoundRobin { next: 7 }.order(&Usable(vec![])).count(), 0);
+    }
+}

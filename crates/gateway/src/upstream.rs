@@ -1,0 +1,211 @@
+//! Connections to the application and to the other site's gateway: one small pool a thread.
+//!
+//! Always true here:
+//! * A request is either handed back untouched ([`Failed::Returned`]) or counts as sent. What was sent is never
+//!   sent again.
+//! * [`Pool::close_all`] ends every connection, also those in use: after an epoch change nothing is asked over, or
+//!   heard from, a connection of before.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::{
+    Request, Response,
+    body::{Body, Frame, Incoming, SizeHint},
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::TcpStream,
+    task::spawn_local,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::body::{BoxError, Upload, VisitorBody};
+
+/// Unused connections are closed after this time: shorter than the five seconds after which the most impatient
+/// of common application servers (Node) hangs up.
+const IDLE_MAX: Duration = Duration::from_millis(4_000);
+/// Unused connections kept for one address, per thread.
+const IDLE_COUNT_MAX: usize = 256;
+/// A connection that was given back is ready at once, or is not used again.
+const READY_WITHIN: Duration = Duration::from_millis(10);
+
+/// Open connections by address.
+pub(crate) struct Pool {
+    idle: RefCell<HashMap<SocketAddr, Vec<Idle>>>,
+    term: RefCell<CancellationToken>,
+}
+
+struct Idle {
+    sender: SendRequest<VisitorBody>,
+    term: CancellationToken,
+    since: Instant,
+}
+
+/// A connection that is ready for one request.
+pub(crate) struct Connection {
+    pool: Rc<Pool>,
+    address: SocketAddr,
+    sender: SendRequest<VisitorBody>,
+    term: CancellationToken,
+}
+
+/// An exchange that brought no answer.
+pub(crate) enum Failed {
+    /// Not a byte of it was sent; here it is again.
+    Returned(Request<VisitorBody>),
+    /// Sent, at least in part. What became of it is not known.
+    Sent(String),
+}
+
+impl Pool {
+    pub(crate) fn new() -> Rc<Pool> {
+        Rc::new(Pool { idle: RefCell::default(), term: RefCell::new(CancellationToken::new()) })
+    }
+
+    /// Ends all connections.
+    pub(crate) fn close_all(&self) {
+        self.idle.borrow_mut().clear();
+        self.term.replace(CancellationToken::new()).cancel();
+    }
+
+    /// A ready connection to `address`: one that is open already, or a new one.
+    pub(crate) async fn connection(
+        self: &Rc<Self>,
+        address: SocketAddr,
+        within: Duration,
+    ) -> io::Result<Connection> {
+        while let Some(mut idle) = self.take_idle(address) {
+            if let Ok(Ok(())) = timeout(READY_WITHIN, idle.sender.ready()).await {
+                return Ok(Connection {
+                    pool: self.clone(),
+                    address,
+                    sender: idle.sender,
+                    term: idle.term,
+                });
+            }
+        }
+        self.connect(address, within).await
+    }
+
+    fn take_idle(&self, address: SocketAddr) -> Option<Idle> {
+        let mut all = self.idle.borrow_mut();
+        let list = all.get_mut(&address)?;
+        while let Some(idle) = list.pop() {
+            if idle.since.elapsed() > IDLE_MAX {
+                // The others are older still.
+                list.clear();
+                return None;
+            }
+            if !idle.sender.is_closed() {
+                return Some(idle);
+            }
+        }
+        None
+    }
+
+    async fn connect(self: &Rc<Self>, address: SocketAddr, within: Duration) -> io::Result<Connection> {
+        let term = self.term.borrow().clone();
+        let stream = timeout(within, TcpStream::connect(address)).await??;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let until = term.clone();
+        spawn_local(async move {
+            // Its error reaches whoever waits for the answer; here only the end matters.
+            if let Some(Err(e)) = until.run_until_cancelled(connection).await {
+                tracing::debug!(%address, "upstream connection ended: {e}");
+            }
+        });
+        Ok(Connection { pool: self.clone(), address, sender, term })
+    }
+
+    fn give_back(&self, address: SocketAddr, sender: SendRequest<VisitorBody>, term: CancellationToken) {
+        if term.is_cancelled() || sender.is_closed() {
+            return;
+        }
+        let mut all = self.idle.borrow_mut();
+        let list = all.entry(address).or_default();
+        if list.len() < IDLE_COUNT_MAX {
+            list.push(Idle { sender, term, since: Instant::now() });
+        }
+    }
+}
+
+impl Connection {
+    /// Sends `request` and waits for the head of its answer.
+    pub(crate) async fn exchange(
+        mut self,
+        request: Request<VisitorBody>,
+        within: Duration,
+    ) -> Result<Response<Answer>, Failed> {
+        let upload = request.body().progress();
+        let answer = timeout(within, self.sender.try_send_request(request)).await;
+        match answer {
+            Ok(Ok(answer)) => Ok(answer.map(|inner| Answer {
+                ended: Cell::new(inner.is_end_stream()),
+                inner,
+                lease: Some((self, upload)),
+            })),
+            Ok(Err(mut e)) => match e.take_message() {
+                Some(request) => Err(Failed::Returned(request)),
+                None => Err(Failed::Sent(e.into_error().to_string())),
+            },
+            Err(_) => Err(Failed::Sent(format!("no answer within {} ms", within.as_millis()))),
+        }
+    }
+}
+
+/// An answer's body. Gives its connection back when it was read to its end, closes it otherwise.
+pub(crate) struct Answer {
+    inner: Incoming,
+    ended: Cell<bool>,
+    lease: Option<(Connection, Rc<Cell<Upload>>)>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some((connection, upload)) = self.lease.take()
+            && self.ended.get()
+            && upload.get() == Upload::Complete
+        {
+            connection.pool.give_back(connection.address, connection.sender, connection.term);
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        match &frame {
+            Poll::Ready(None) => self.ended.set(true),
+            Poll::Ready(Some(Ok(_))) if self.inner.is_end_stream() => self.ended.set(true),
+            _ => {}
+        }
+        frame.map(|f| f.map(|r| r.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

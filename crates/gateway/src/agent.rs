@@ -76,7 +76,9 @@ pub(crate) async fn follow_serving(agent: Client, heard: watch::Sender<Heard>, s
                 }
                 Err(e) => {
                     if reachable {
-                        tracing::warn!("the agent does not say what is served here: {e}; going on with its last words");
+                        tracing::warn!(
+                            "the agent does not say what is served here: {e}; going on with its last words"
+                        );
                     }
                     reachable = false;
                     tokio::time::sleep(RETRY).await;

@@ -132,8 +132,7 @@ mod tests {
     }
 
     fn lines(headers: &HeaderMap) -> Vec<String> {
-        let mut all: Vec<_> =
-            headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
+        let mut all: Vec<_> = headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
         all.sort();
         all
     }

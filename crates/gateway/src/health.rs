@@ -81,11 +81,7 @@ impl Health {
     }
 
     /// Counts one check's result; returns the target's new state if it changed.
-    pub(crate) fn record(
-        &mut self,
-        address: SocketAddr,
-        result: Result<(), String>,
-    ) -> Option<TargetState> {
+    pub(crate) fn record(&mut self, address: SocketAddr, result: Result<(), String>) -> Option<TargetState> {
         let target = self.targets.iter_mut().find(|t| t.address == address)?;
         let before = target.state;
         match result {
@@ -117,8 +113,7 @@ impl Health {
     }
 
     pub(crate) fn status(&self) -> Vec<TargetStatus> {
-        let status =
-            |t: &Target| TargetStatus { address: t.address, state: t.state, why: t.why.clone() };
+        let status = |t: &Target| TargetStatus { address: t.address, state: t.state, why: t.why.clone() };
         self.targets.iter().map(status).collect()
     }
 }

@@ -227,9 +227,7 @@ impl Gate {
             }
             BarrierOutcome::EpochChanged => self.give_up(barrier, &asked, Why::EpochChanged, effects),
             BarrierOutcome::IdentityChanged => self.give_up(barrier, &asked, Why::IdentityChanged, effects),
-            BarrierOutcome::TimedOut
-            | BarrierOutcome::LeaseExpired
-            | BarrierOutcome::DatabaseUnavailable => {
+            BarrierOutcome::TimedOut | BarrierOutcome::LeaseExpired | BarrierOutcome::DatabaseUnavailable => {
                 self.wait_again(&asked, if at_once { now_ms + self.limits.retry_ms } else { now_ms });
             }
         }

@@ -143,8 +143,9 @@ impl Gateway {
     /// Takes the addresses. Fails at once, naming who has them, if they are taken.
     pub async fn bind(config: Config) -> Result<Gateway, ListenError> {
         let threads = config.threads.max(1);
-        let visitors = listen::reuseport("gateway.listen", config.listen, threads).await?;
-        let admin = runtime::listen::tcp("gateway.admin", config.admin).await?;
+        let key = |name: &str| format!("sites.{}.gateway.{name}", config.site);
+        let visitors = listen::reuseport(&key("listen"), config.listen, threads).await?;
+        let admin = runtime::listen::tcp(&key("admin"), config.admin).await?;
         Ok(Gateway { config: Arc::new(Config { threads, ..config }), visitors, admin })
     }
 
@@ -177,12 +178,10 @@ impl Gateway {
         tokio::spawn(health::watch_targets(config.checks.clone(), health_tx, background.clone()));
 
         let routes = status::routes(config.clone(), heard.clone(), health.clone(), own.clone());
-        let api =
-            admin::serve(admin, config.admin_token.clone(), metrics, routes, shutdown.clone());
+        let api = admin::serve(admin, config.admin_token.clone(), metrics, routes, shutdown.clone());
         let api = tokio::spawn(api);
 
-        let common =
-            listen::Common { settings: config.clone(), keys, stamp, metrics: own, heard, health };
+        let common = listen::Common { settings: config.clone(), keys, stamp, metrics: own, heard, health };
         let mut threads = Vec::new();
         for (n, listener) in visitors.into_iter().enumerate() {
             threads.push(serving_thread(n, listener, common.clone(), shutdown.clone())?);

@@ -59,8 +59,7 @@ pub(crate) async fn reuseport(
     let address = listen::tcp(what, address).await.map(|l| l.local_addr().unwrap_or(address))?;
     (0..threads)
         .map(|_| {
-            let socket =
-                if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
             socket.set_reuseaddr(true)?;
             socket.set_reuseport(true)?;
             socket.bind(address)?;
@@ -198,7 +197,12 @@ pub(crate) fn run_thread(
             };
             match accepted {
                 Ok((stream, address)) => {
-                    spawn_local(open.track_future(connection(edge.clone(), stream, address, shutdown.clone())));
+                    spawn_local(open.track_future(connection(
+                        edge.clone(),
+                        stream,
+                        address,
+                        shutdown.clone(),
+                    )));
                 }
                 Err(e) => {
                     tracing::warn!("accepting a visitor failed: {e}");
@@ -225,8 +229,7 @@ async fn connection(edge: Rc<Edge>, stream: TcpStream, address: SocketAddr, shut
     metrics.connections.inc();
     let (stream, heads) = Watched::new(stream);
     let visitor = Visitor { address, heads };
-    let service =
-        service_fn(move |request| request::handle(edge.clone(), visitor.clone(), request));
+    let service = service_fn(move |request| request::handle(edge.clone(), visitor.clone(), request));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits.head_idle_ms))

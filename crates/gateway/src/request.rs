@@ -133,7 +133,9 @@ fn identify(edge: &Edge, visitor: &Visitor, request: Request<Incoming>) -> Resul
     }
     let host = headers.get(header::HOST);
     match (request.uri().authority(), host) {
-        (Some(authority), Some(host)) if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
+        (Some(authority), Some(host))
+            if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
             return Err(Refusal::BadRequest("The request names two different hosts."));
         }
         (None, None) if request.version() != Version::HTTP_10 => {
@@ -150,7 +152,8 @@ fn identify(edge: &Edge, visitor: &Visitor, request: Request<Incoming>) -> Resul
     }
     let limits = &edge.settings.limits;
     let idle = Duration::from_millis(limits.body_idle_ms);
-    let request = request.map(|body| VisitorBody::new(body, limits.body_bytes_max, idle, visitor.heads.clone()));
+    let request =
+        request.map(|body| VisitorBody::new(body, limits.body_bytes_max, idle, visitor.heads.clone()));
     Ok(Asked { request, forwarded, writes: false, held: false, marked: false })
 }
 
@@ -211,7 +214,9 @@ async fn forward(edge: &Rc<Edge>, asked: Asked) -> Result<Answered, Refusal> {
         let connecting = async {
             match destination {
                 Destination::Nowhere => Err(Refusal::NotSent(NotSent::Loop)),
-                Destination::Local(epoch) => connect_local(edge).await.map(|c| (c, Some(epoch), answer_within)),
+                Destination::Local(epoch) => {
+                    connect_local(edge).await.map(|c| (c, Some(epoch), answer_within))
+                }
                 Destination::Peer => {
                     let within = peer::answer_within(answer_within, edge.settings.hold_max_ms);
                     connect_peer(edge).await.map(|c| (c, None, within))
@@ -238,7 +243,7 @@ async fn forward(edge: &Rc<Edge>, asked: Asked) -> Result<Answered, Refusal> {
             Ok(response) => return Ok(Answered { response, epoch }),
             Err(Failed::Returned(again)) => {
                 // The pooled connection had ended, unnoticed until now. Nothing was sent.
-                request = again;
+                request = *again;
                 peer::Stamp::take_off(request.headers_mut());
             }
             Err(Failed::Sent(why)) => {
@@ -387,11 +392,8 @@ fn refuse(edge: &Edge, refusal: &Refusal, prefers: &Prefers, reload: bool) -> Re
 /// 200 only where this site is primary and open, by words of the agent that are not old.
 fn serving_page(edge: &Edge) -> Response<AnswerBody> {
     let open = edge.is_open_since(SERVING_STALE);
-    let (status, text) = if open {
-        (StatusCode::OK, "serving\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not serving\n")
-    };
+    let (status, text) =
+        if open { (StatusCode::OK, "serving\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not serving\n") };
     let mut response = Response::new(AnswerBody::from(bytes::Bytes::from_static(text.as_bytes())));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));

@@ -31,11 +31,7 @@ pub struct SpillLimits {
 
 impl Default for SpillLimits {
     fn default() -> Self {
-        SpillLimits {
-            memory_bytes_max: 256 << 10,
-            file_bytes_max: 1 << 30,
-            folder: std::env::temp_dir(),
-        }
+        SpillLimits { memory_bytes_max: 256 << 10, file_bytes_max: 1 << 30, folder: std::env::temp_dir() }
     }
 }
 

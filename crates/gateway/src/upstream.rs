@@ -64,7 +64,7 @@ pub(crate) struct Connection {
 /// An exchange that brought no answer.
 pub(crate) enum Failed {
     /// Not a byte of it was sent; here it is again.
-    Returned(Request<VisitorBody>),
+    Returned(Box<Request<VisitorBody>>),
     /// Sent, at least in part. What became of it is not known.
     Sent(String),
 }
@@ -88,12 +88,7 @@ impl Pool {
     ) -> io::Result<Connection> {
         while let Some(mut idle) = self.take_idle(address) {
             if let Ok(Ok(())) = timeout(READY_WITHIN, idle.sender.ready()).await {
-                return Ok(Connection {
-                    pool: self.clone(),
-                    address,
-                    sender: idle.sender,
-                    term: idle.term,
-                });
+                return Ok(Connection { pool: self.clone(), address, sender: idle.sender, term: idle.term });
             }
         }
         self.connect(address, within).await
@@ -158,7 +153,7 @@ impl Connection {
                 lease: Some((self, upload)),
             })),
             Ok(Err(mut e)) => match e.take_message() {
-                Some(request) => Err(Failed::Returned(request)),
+                Some(request) => Err(Failed::Returned(Box::new(request))),
                 None => Err(Failed::Sent(e.into_error().to_string())),
             },
             Err(_) => Err(Failed::Sent(format!("no answer within {} ms", within.as_millis()))),

@@ -29,6 +29,12 @@ enum Command {
     Check,
     /// Answer for the service's name: the authoritative name server.
     Dns,
+    /// Take visitors' requests: the edge of a site.
+    Gateway {
+        /// Which site's.
+        #[arg(long)]
+        site: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -72,5 +78,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Dns => roles::dns::run(&cli.config),
+        Command::Gateway { site } => roles::gateway::run(&cli.config, model::Site::new(site)),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{fmt, path::Path};
 
-use model::topology::{SecretRef, Topology};
+use model::{
+    Site,
+    topology::{SecretRef, SiteConfig, Topology},
+};
 use runtime::{
     config::{self, ConfigError, Loaded},
     secret::{Secret, SecretError},
@@ -45,6 +48,15 @@ pub(crate) fn secret(loaded: &Loaded<Topology>, reference: &SecretRef) -> Result
         SecretRef::File(path) => Secret::from_file(&loaded.folder().join(path)),
         SecretRef::Env(name) => Secret::from_env(name),
     }
+}
+
+/// The part of the file that describes `site`.
+pub(crate) fn site<'a>(loaded: &'a Loaded<Topology>, site: &Site) -> Result<&'a SiteConfig, Refused> {
+    loaded.value.sites.get(site).ok_or_else(|| {
+        let known: Vec<_> = loaded.value.sites.keys().map(Site::as_str).collect();
+        let fix = format!("name one of them with --site: {}", known.join(", "));
+        Refused(vec![loaded.fault("sites", format!("there is no site `{site}`"), fix)])
+    })
 }
 
 fn secrets(topology: &Topology) -> Vec<(String, &SecretRef)> {

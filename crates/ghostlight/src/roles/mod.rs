@@ -5,6 +5,7 @@ use std::{future::Future, process::ExitCode, time::Duration};
 use runtime::process::{Shutdown, shutdown_on_signal};
 
 pub(crate) mod dns;
+pub(crate) mod gateway;
 
 /// How long a role may take to end after it was asked to.
 const DRAIN_MAX: Duration = Duration::from_secs(5);

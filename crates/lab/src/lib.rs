@@ -3,4 +3,6 @@
 //! Always true here: nothing of the ticketing service's code is used; the checker trusts its own SQL and the
 //! visitors' ledger.
 
+pub mod frontdoor;
+pub mod link;
 pub mod resolver;

@@ -7,5 +7,7 @@
     reason = "helpers of tests end a test as tests do"
 )]
 
+mod frontdoor;
+mod link;
 mod names;
 mod resolver;

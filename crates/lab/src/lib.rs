@@ -3,6 +3,9 @@
 //! Always true here: nothing of the ticketing service's code is used; the checker trusts its own SQL and the
 //! visitors' ledger.
 
-pub mod frontdoor;
-pub mod link;
+pub mod checker;
+pub mod drill;
+pub mod ledger;
+pub mod load;
 pub mod resolver;
+pub mod stats;

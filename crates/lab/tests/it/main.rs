@@ -1,4 +1,4 @@
-//! The lab's parts over real sockets.
+//! The lab's parts over real sockets and against real database servers.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,7 +7,6 @@
     reason = "helpers of tests end a test as tests do"
 )]
 
-mod frontdoor;
-mod link;
+mod checker;
 mod names;
 mod resolver;

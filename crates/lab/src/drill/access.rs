@@ -1,0 +1,225 @@
+//! A running lab as a drill sees it: its topology, its processes' admin APIs, its control API, its databases.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use model::{
+    Mode, Register, Site,
+    agent::{AgentStatus, Role, StandbyPhase},
+    plan::Steering,
+    topology::{SecretRef, Topology},
+};
+use mysql_async::{Conn, OptsBuilder};
+use runtime::{
+    admin::{Client, ClientError},
+    clock::Boot,
+    secret::{Secret, SecretError},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// How long one question to an admin API may take.
+const ASK: Duration = Duration::from_secs(2);
+/// Killing and restoring a whole site takes longer: processes end and start.
+const ACT: Duration = Duration::from_secs(90);
+
+/// Why the lab cannot be drilled.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// A secret of the lab is missing.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// One of its processes did not answer as hoped.
+    #[error("{what}: {source}")]
+    Ask {
+        /// What was asked.
+        what: &'static str,
+        /// What came back.
+        source: ClientError,
+    },
+    /// One of its databases.
+    #[error("the database of {site}: {source}")]
+    Database {
+        /// Whose.
+        site: Site,
+        /// What the driver said.
+        source: mysql_async::Error,
+    },
+    /// The topology does not describe a lab.
+    #[error("{0}")]
+    NotALab(String),
+}
+
+/// `POST /v1/lab/sites/{site}/kill`'s answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Killed {
+    /// How the addresses went dark: `nft` or `silent_sockets`.
+    pub how: String,
+    /// When the first packet was dropped, on the boot clock.
+    pub at_ms: u64,
+}
+
+/// What is asked of a lab.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Its topology.
+    pub topology: Topology,
+    control: Client,
+    witness: Client,
+    nameserver: Client,
+    agents: BTreeMap<Site, Client>,
+    passwords: BTreeMap<Site, Secret>,
+}
+
+impl Access {
+    /// Access to the running lab of `topology`, whose relative files stand in `folder`.
+    pub fn new(topology: Topology, folder: &Path) -> Result<Access, AccessError> {
+        let token = secret(folder, &topology.secrets.admin_token)?;
+        let client = |address| Client::new(address, token.clone());
+        let mut passwords = BTreeMap::new();
+        let mut agents = BTreeMap::new();
+        for (site, config) in &topology.sites {
+            passwords.insert(site.clone(), secret(folder, &config.database.password)?);
+            agents.insert(site.clone(), client(config.agent.admin));
+        }
+        Ok(Access {
+            control: client(control_address(&topology)?),
+            witness: client(topology.witness.controller),
+            nameserver: client(topology.witness.nameserver.admin),
+            agents,
+            passwords,
+            topology,
+        })
+    }
+
+    /// The register.
+    pub async fn register(&self) -> Result<Register, AccessError> {
+        self.witness.get("/v1/register", ASK).await.map_err(ask("the register"))
+    }
+
+    /// What the witness's controller sees and concludes.
+    pub async fn view(&self) -> Result<Value, AccessError> {
+        self.witness.get("/v1/view", ASK).await.map_err(ask("the witness's view"))
+    }
+
+    /// An agent's status.
+    pub async fn status(&self, site: &Site) -> Result<AgentStatus, AccessError> {
+        let agent = self.agents.get(site).ok_or_else(|| AccessError::NotALab(format!("no site {site}")))?;
+        agent.get("/v1/status", ASK).await.map_err(ask("an agent's status"))
+    }
+
+    /// Where the public name leads.
+    pub async fn steering(&self) -> Result<Steering, AccessError> {
+        self.nameserver.get("/v1/steer", ASK).await.map_err(ask("the name server's steering"))
+    }
+
+    /// Kills every process of a site, and its addresses go dark.
+    pub async fn kill(&self, site: &Site) -> Result<Killed, AccessError> {
+        let path = format!("/v1/lab/sites/{site}/kill");
+        self.control.post(&path, &json!({}), ACT).await.map_err(ask("killing a site"))
+    }
+
+    /// Brings a site back.
+    pub async fn restore(&self, site: &Site) -> Result<Value, AccessError> {
+        let path = format!("/v1/lab/sites/{site}/restore");
+        self.control.post(&path, &json!({}), ACT).await.map_err(ask("restoring a site"))
+    }
+
+    /// Sets the link between the sites.
+    pub async fn link(&self, cut: bool, rtt_ms: u64) -> Result<Value, AccessError> {
+        let link = json!({ "cut": cut, "rtt_ms": rtt_ms });
+        self.control.post("/v1/lab/link", &link, ASK).await.map_err(ask("setting the link"))
+    }
+
+    /// The lab's own account of its processes.
+    pub async fn processes(&self) -> Result<Value, AccessError> {
+        self.control.get("/v1/lab", ASK).await.map_err(ask("the lab's control API"))
+    }
+
+    /// A session on a site's database, as the agent's account.
+    pub async fn database(&self, site: &Site) -> Result<Conn, AccessError> {
+        let missing = || AccessError::NotALab(format!("no site {site}"));
+        let config = &self.topology.sites.get(site).ok_or_else(missing)?.database;
+        let password = self.passwords.get(site).ok_or_else(missing)?;
+        let opts = OptsBuilder::default()
+            .ip_or_hostname(config.address.ip().to_string())
+            .tcp_port(config.address.port())
+            .user(Some(&config.user))
+            .pass(Some(password.expose()))
+            .prefer_socket(false);
+        Conn::new(opts).await.map_err(|source| AccessError::Database { site: site.clone(), source })
+    }
+
+    /// Where a site's gateway takes visitors.
+    pub fn gateways(&self) -> Vec<SocketAddr> {
+        self.topology.sites.values().map(|s| s.gateway.listen).collect()
+    }
+
+    /// Whether both sites stand as they should: the register says `sync`, the primary is open, the standby is
+    /// attached, and the public name leads to the primary. If not: what is missing, in words.
+    pub async fn in_sync(&self) -> Result<Register, String> {
+        let words = |e: AccessError| e.to_string();
+        let register = self.register().await.map_err(words)?;
+        if register.mode != Mode::Sync {
+            return Err(format!("the register says {}: {}", register.mode, register.why));
+        }
+        let peer = self.topology.peer_of(&register.primary).ok_or("the register names no site of ours")?;
+        let primary = self.status(&register.primary).await.map_err(words)?;
+        if primary.role != Role::Primary {
+            return Err(format!("{} is {:?}", register.primary, primary.role));
+        }
+        let standby = self.status(peer).await.map_err(words)?;
+        if standby.role != (Role::Standby { phase: StandbyPhase::Attached }) {
+            return Err(format!("{peer} is {:?}", standby.role));
+        }
+        let steering = self.steering().await.map_err(words)?;
+        if steering.site != register.primary {
+            return Err(format!("the public name leads to {}", steering.site));
+        }
+        Ok(register)
+    }
+
+    /// Waits for [`Access::in_sync`], at most `within`. An error tells what was missing last.
+    pub async fn wait_for_sync(&self, within: Duration) -> Result<Register, String> {
+        let started = Boot::now();
+        loop {
+            let missing = match self.in_sync().await {
+                Ok(register) => return Ok(register),
+                Err(missing) => missing,
+            };
+            if started.elapsed() > within {
+                return Err(format!("not in sync after {} s: {missing}", within.as_secs()));
+            }
+            // The state is asked for, not told.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// The lab's control API stands at `.1:7000` of the witness's network.
+fn control_address(topology: &Topology) -> Result<SocketAddr, AccessError> {
+    match topology.witness.controller {
+        SocketAddr::V4(witness) if witness.ip().is_loopback() => {
+            let [a, b, lab, _] = witness.ip().octets();
+            Ok(SocketAddr::from((Ipv4Addr::new(a, b, lab, 1), 7000)))
+        }
+        other => Err(AccessError::NotALab(format!(
+            "the witness is at {other}, which is no lab's address; drills break things only in a lab"
+        ))),
+    }
+}
+
+fn secret(folder: &Path, reference: &SecretRef) -> Result<Secret, SecretError> {
+    match reference {
+        SecretRef::File(path) => Secret::from_file(&PathBuf::from(folder).join(path)),
+        SecretRef::Env(name) => Secret::from_env(name),
+    }
+}
+
+fn ask(what: &'static str) -> impl FnOnce(ClientError) -> AccessError {
+    move |source| AccessError::Ask { what, source }
+}

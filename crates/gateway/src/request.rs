@@ -251,6 +251,7 @@ async fn forward(edge: &Rc<Edge>, asked: Asked) -> Result<Answered, Refusal> {
                 return Err(match upload.get() {
                     Upload::TooLarge => Refusal::TooLarge,
                     Upload::Stalled => Refusal::Stalled,
+                    Upload::Broken => Refusal::BadRequest("The body of the request is malformed."),
                     _ => broke_off(epoch.unwrap_or_else(|| edge.epoch()), WhyUnknown::Upstream, writes),
                 });
             }

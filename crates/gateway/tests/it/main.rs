@@ -1,0 +1,13 @@
+//! The gateway with real sockets: a small application behind it, an agent that says what the test wants.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the helpers of tests end a test as the tests themselves do"
+)]
+
+mod agent;
+mod gate;
+mod proxy;
+mod stage;
+mod standby;

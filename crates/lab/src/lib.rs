@@ -5,7 +5,9 @@
 
 pub mod checker;
 pub mod drill;
+pub mod frontdoor;
 pub mod ledger;
+pub mod link;
 pub mod load;
 pub mod resolver;
 pub mod stats;

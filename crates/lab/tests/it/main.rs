@@ -8,5 +8,7 @@
 )]
 
 mod checker;
+mod frontdoor;
+mod link;
 mod names;
 mod resolver;

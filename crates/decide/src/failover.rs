@@ -1,0 +1,288 @@
+//! Decides what is still to be done: the remaining steps of the last failover, a new failover, or nothing, and why.
+//!
+//! A failover is four steps, and their order is the safety of the whole system:
+//!
+//! 1. *move the register* (compare-and-set, only out of `sync`): from here on the old epoch is history;
+//! 2. *promote* the standby's database: from here on nothing of the old epoch can be applied there, so nothing
+//!    written at the old primary can ever be acknowledged;
+//! 3. *fence* the old primary, if it is within reach: a courtesy, not a condition. A dark site is fenced when it
+//!    returns, because the step is missing then and so it appears;
+//! 4. *steer* the visitors.
+//!
+//! The steps are never remembered. Each verdict looks at the world and lists what is missing, so it makes no
+//! difference who took the steps before, or where they stopped.
+
+use std::fmt;
+
+use model::{
+    Epoch, Mode, Place, Plan, Problem, Register, Site, Step, Verdict, agent::Fence, topology::Policy,
+};
+
+use crate::{
+    problem,
+    world::{Beliefs, Loss, Sight, World},
+};
+
+/// Judges this view of the world. The same view gives the same verdict.
+pub fn judge(world: &World, policy: &Policy) -> Verdict {
+    let Some(b) = Beliefs::form(world, policy) else {
+        let hold = Hold::RegisterUnknown;
+        return Verdict {
+            problems: vec![Problem::RegisterUnreachable],
+            plan: Plan::default(),
+            reasons: vec![hold.to_string()],
+        };
+    };
+    let problems = problem::named(&b);
+    let (steps, holds) = what_to_do(&b);
+    let reasons = holds.iter().map(Hold::to_string).collect();
+    Verdict { problems, plan: Plan { steps }, reasons }
+}
+
+fn what_to_do(b: &Beliefs<'_>) -> (Vec<Step>, Vec<Hold>) {
+    if !b.register_fresh {
+        return (Vec::new(), vec![Hold::RegisterSilent]);
+    }
+    if let Some(who) = b.ahead_of_register() {
+        let who = who.to_owned();
+        let hold =
+            if b.register_lost_a_change() { Hold::RegisterBehind { who } } else { Hold::Reread { who } };
+        return (Vec::new(), vec![hold]);
+    }
+    match failover(b) {
+        Ok(steps) => {
+            let mut holds = Vec::new();
+            if !steps.iter().any(|s| matches!(s, Step::Fence { .. })) {
+                holds.push(Hold::OutOfReach { site: b.primary.clone() });
+            }
+            (steps, holds)
+        }
+        Err(mut holds) => {
+            let steps = unfinished(b, &mut holds);
+            (steps, holds)
+        }
+    }
+}
+
+/// A new failover: all four steps, or every reason against it.
+fn failover(b: &Beliefs<'_>) -> Result<Vec<Step>, Vec<Hold>> {
+    let mut against = doubts(b);
+    if against.is_empty() || both_lost(b).is_some() {
+        against.extend(obstacles(b));
+    }
+    let Some(loss) = both_lost(b).filter(|_| against.is_empty()) else { return Err(against) };
+
+    let epoch = b.register.epoch.next();
+    let record = Register {
+        version: b.register.version + 1,
+        epoch,
+        primary: b.standby.clone(),
+        mode: Mode::Solo,
+        standby_incarnation: b.register.standby_incarnation,
+        intent: None,
+        since_ms: b.world.wall_ms,
+        why: format!("failover: the witness and {} have lost {} of {}", b.standby, loss.what(), b.primary),
+    };
+    let mut steps = vec![Step::MoveRegister { record }, Step::Promote { site: b.standby.clone(), epoch }];
+    if b.primary_said.is_some_and(|s| s.fresh) && loss != Loss::Site {
+        steps.push(Step::Fence { site: b.primary.clone(), epoch, primary: b.standby.clone() });
+    }
+    steps.push(Step::Steer { site: b.standby.clone(), epoch });
+    Ok(steps)
+}
+
+/// What both viewpoints have lost, if both have lost the primary.
+fn both_lost(b: &Beliefs<'_>) -> Option<Loss> {
+    match (&b.from_witness, &b.from_standby) {
+        (Sight::Lost(loss), Sight::Lost(_)) => Some(*loss),
+        _ => None,
+    }
+}
+
+/// Why the primary is not lost, by viewpoint.
+fn doubts(b: &Beliefs<'_>) -> Vec<Hold> {
+    let standby = || Place::Site(b.standby.clone());
+    let witness = || Place::Witness;
+    let primary = b.primary.clone();
+    if !b.promoted() && b.register.epoch > Epoch::FIRST {
+        // Nobody can commit yet; whether it is "lost" is not the question.
+        return vec![Hold::NotPromotedYet { primary }];
+    }
+    let blind = |place: Place, sight: &Sight| match sight {
+        Sight::Blind { why } => Some(Hold::Blind { place, why }),
+        _ => None,
+    };
+    let mut holds: Vec<Hold> =
+        blind(witness(), &b.from_witness).into_iter().chain(blind(standby(), &b.from_standby)).collect();
+    match (&b.from_witness, &b.from_standby) {
+        (Sight::Lost(_), Sight::Lost(_)) => {}
+        (Sight::Healthy, _) if problem::link_cut(b) => {
+            holds.push(Hold::LinkCut { primary, standby: b.standby.clone() });
+        }
+        (Sight::Healthy, Sight::Healthy) => holds.push(Hold::Commits { primary, epoch: b.register.epoch }),
+        (Sight::Healthy, other) if other.down().is_some() => {
+            holds.push(Hold::OneAlone { lost_by: standby(), seen_by: witness(), primary });
+        }
+        (other, Sight::Healthy) if other.down().is_some() => {
+            holds.push(Hold::OneAlone { lost_by: witness(), seen_by: standby(), primary });
+        }
+        (Sight::Healthy, _) | (_, Sight::Healthy) => {
+            holds.push(Hold::Commits { primary, epoch: b.register.epoch });
+        }
+        (from_witness, from_standby) => {
+            for (place, sight) in [(witness(), from_witness), (standby(), from_standby)] {
+                match sight {
+                    Sight::Doubted(_) if place != Place::Witness && b.standby_probes.down().is_some() => {
+                        holds.push(Hold::StreamBeats { standby: b.standby.clone() });
+                    }
+                    Sight::Doubted(loss) => holds.push(Hold::NotYetLost { place, loss: *loss }),
+                    Sight::Down(loss) => holds.push(Hold::AwaitRestart { place, loss: *loss }),
+                    Sight::Blind { .. } | Sight::Healthy | Sight::Lost(_) => {}
+                }
+            }
+        }
+    }
+    holds
+}
+
+/// Why a lost primary is not replaced all the same.
+fn obstacles(b: &Beliefs<'_>) -> Vec<Hold> {
+    let mut holds = Vec::new();
+    if b.register.mode == Mode::Solo {
+        holds.push(Hold::Solo { standby: b.standby.clone() });
+    }
+    if let Some(intent) = &b.register.intent {
+        holds.push(Hold::Switchover { to: intent.to.clone() });
+    }
+    if b.register.epoch > Epoch::FIRST && b.world.epoch_age_ms < b.policy.failover_pause_ms {
+        holds.push(Hold::Pause { pause_ms: b.policy.failover_pause_ms });
+    }
+    if let Some(why) = b.standby_unready() {
+        holds.push(Hold::StandbyUnready { standby: b.standby.clone(), why });
+    }
+    holds
+}
+
+/// What is missing of the change that the register already records.
+fn unfinished(b: &Beliefs<'_>, holds: &mut Vec<Hold>) -> Vec<Step> {
+    let epoch = b.register.epoch;
+    let (primary, standby) = (b.primary.clone(), b.standby.clone());
+    let mut steps = Vec::new();
+
+    // In the first epoch the database makes itself primary; there is nothing to promote from.
+    let mut will_serve = b.promoted();
+    if !will_serve && epoch > Epoch::FIRST {
+        if problem::promotion_refused(b) {
+            let told = b.world.refused.as_ref().filter(|(_, e, _)| *e == epoch).map(|(.., why)| why.clone());
+            holds.push(Hold::Refused {
+                primary: primary.clone(),
+                why: told.unwrap_or("its row says so".into()),
+            });
+        } else if b.primary_said.is_some_and(|s| s.fresh && s.status.row.is_some()) {
+            steps.push(Step::Promote { site: primary.clone(), epoch });
+            will_serve = true;
+        } else {
+            holds.push(Hold::Unpromotable { primary: primary.clone() });
+        }
+    }
+    if let Some(said) = b.standby_said.filter(|s| s.status.fence == Fence::Open) {
+        if said.fresh {
+            steps.push(Step::Fence { site: standby, epoch, primary: primary.clone() });
+        } else {
+            holds.push(Hold::OutOfReach { site: standby });
+        }
+    }
+    if !problem::steered(b) {
+        if b.world.steering.is_none() {
+            holds.push(Hold::NameServerSilent);
+        } else if will_serve {
+            steps.push(Step::Steer { site: primary, epoch });
+        }
+    }
+    steps
+}
+
+/// A reason for doing nothing more. Its words hold no number that changes by the second, so that a verdict changes
+/// only when its meaning does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Hold {
+    RegisterUnknown,
+    RegisterSilent,
+    RegisterBehind { who: String },
+    Reread { who: String },
+    Commits { primary: Site, epoch: Epoch },
+    LinkCut { primary: Site, standby: Site },
+    OneAlone { lost_by: Place, seen_by: Place, primary: Site },
+    Blind { place: Place, why: &'static str },
+    NotYetLost { place: Place, loss: Loss },
+    AwaitRestart { place: Place, loss: Loss },
+    StreamBeats { standby: Site },
+    Solo { standby: Site },
+    Switchover { to: Site },
+    Pause { pause_ms: u64 },
+    StandbyUnready { standby: Site, why: String },
+    NotPromotedYet { primary: Site },
+    Refused { primary: Site, why: String },
+    Unpromotable { primary: Site },
+    OutOfReach { site: Site },
+    NameServerSilent,
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hold::RegisterUnknown => {
+                f.write_str("the register was never read, or names a site that the topology does not: nobody knows who is primary")
+            }
+            Hold::RegisterSilent => {
+                f.write_str("the register does not answer: nothing is changed without it")
+            }
+            Hold::RegisterBehind { who } => {
+                write!(f, "{who} has seen a newer epoch than the register: nothing is changed until an operator has compared them")
+            }
+            Hold::Reread { who } => {
+                write!(f, "{who} has seen a newer epoch than the register when it was last read: it is read again first")
+            }
+            Hold::Commits { primary, epoch } => {
+                write!(f, "{primary} commits in epoch {epoch}: no failover is needed")
+            }
+            Hold::LinkCut { primary, standby } => {
+                write!(f, "the witness sees {primary} commit, only {standby} does not hear it: a cut link is answered by solo, not by a failover")
+            }
+            Hold::OneAlone { lost_by, seen_by, primary } => {
+                write!(f, "{lost_by} alone has lost {primary}; {seen_by} sees it commit")
+            }
+            Hold::Blind { place, why } => write!(f, "the view from {place} is missing: {why}"),
+            Hold::NotYetLost { place, loss } => {
+                write!(f, "seen from {place}, {} does not answer, not yet for long enough", loss.what())
+            }
+            Hold::AwaitRestart { place, loss } => {
+                write!(f, "seen from {place}, {} is down while the rest of its site answers: it is given time to restart", loss.what())
+            }
+            Hold::StreamBeats { standby } => {
+                write!(f, "the probes from {standby} fail, but heartbeats still come through the stream")
+            }
+            Hold::Solo { standby } => {
+                write!(f, "the mode is solo: {standby} is behind, and a failover would lose acknowledged writes; that is an operator's decision")
+            }
+            Hold::Switchover { to } => write!(f, "a switchover to {to} is under way"),
+            Hold::Pause { pause_ms } => {
+                write!(f, "the primary changed less than {pause_ms} ms ago: a second automatic failover waits")
+            }
+            Hold::StandbyUnready { standby, why } => write!(f, "{standby} cannot be promoted: {why}"),
+            Hold::NotPromotedYet { primary } => {
+                write!(f, "{primary} is the register's primary and not promoted yet: that is finished first")
+            }
+            Hold::Refused { primary, why } => {
+                write!(f, "{primary} has refused its promotion for good ({why}): that is an operator's decision")
+            }
+            Hold::Unpromotable { primary } => {
+                write!(f, "{primary} cannot be promoted while its agent or its database does not answer")
+            }
+            Hold::OutOfReach { site } => {
+                write!(f, "{site} cannot be reached: it is fenced when it returns, and nothing that it commits until then is acknowledged")
+            }
+            Hold::NameServerSilent => f.write_str("the name server does not answer: it is steered when it does"),
+        }
+    }
+}

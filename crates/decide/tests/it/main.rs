@@ -1,0 +1,89 @@
+//! The judgement, by the stories in `scenarios/`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it needs by failing")]
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use decide::{check, judge, problem, scenario};
+use model::{Problem, Site, topology::Policy};
+
+fn stories() -> Vec<(String, String)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
+    let mut stories: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "txt"))
+        .map(|path| {
+            (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(&path).unwrap())
+        })
+        .collect();
+    stories.sort();
+    stories
+}
+
+/// Plays one story. Returns what went wrong, moment by moment.
+fn check(file: &str, text: &str) -> Vec<String> {
+    let policy = Policy::default();
+    let moments = match scenario::read(text, &policy) {
+        Ok(moments) => moments,
+        Err(e) => return vec![format!("scenarios/{file}:{}: {}", e.line, e.what)],
+    };
+    assert!(!moments.is_empty(), "{file} concludes nothing");
+    let mut wrong = Vec::new();
+    for moment in moments {
+        let verdict = judge(&moment.world, &policy);
+        let told = scenario::describe(&verdict);
+        let at = format!("scenarios/{file}:{}: {}", moment.line, moment.title);
+        if told != moment.expected {
+            wrong.push(format!("{at}\n--- expected\n{}--- judged\n{told}", moment.expected));
+        }
+        assert_eq!(verdict, judge(&moment.world, &policy), "{at}: judged twice, differently");
+        assert!(!verdict.plan.steps.is_empty() || !verdict.reasons.is_empty(), "{at}: held without a reason");
+        if let Some(register) = &moment.world.register {
+            assert_eq!(check::lint(&verdict.plan, &register.value), [], "{at}: the plan has faults");
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_story_ends_as_told() {
+    let wrong: Vec<String> = stories().iter().flat_map(|(file, text)| check(file, text)).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert!(stories().len() >= 12);
+}
+
+/// A failure mode without a story is a failure mode that nobody has thought through.
+#[test]
+fn every_problem_is_in_the_table_once_and_in_some_story() {
+    let policy = Policy::default();
+    let told: BTreeSet<Problem> = stories()
+        .iter()
+        .flat_map(|(_, text)| scenario::read(text, &policy).unwrap())
+        .flat_map(|moment| judge(&moment.world, &policy).problems)
+        .collect();
+    let mut listed = BTreeSet::new();
+    for entry in problem::TABLE {
+        assert!(listed.insert(entry.problem), "{:?} stands in the table twice", entry.problem);
+        assert!(told.contains(&entry.problem), "no story tells of {}", scenario::name(entry.problem));
+        let (nhn, aws) = (Site::new("nhn"), Site::new("aws"));
+        for language in [problem::Language::Ko, problem::Language::En] {
+            let sentence = entry.sentence(language, &nhn, &aws);
+            assert!(!sentence.is_empty() && !sentence.contains('{'), "{sentence}");
+        }
+    }
+    assert_eq!(told, listed, "a problem is judged that the table does not list");
+}
+
+#[test]
+fn a_line_that_is_not_understood_is_named() {
+    let policy = Policy::default();
+    for (text, line) in [
+        ("register: epoch 3\nthe moon: full", 2),
+        ("nhn says: primary, hungry", 1),
+        ("witness sees nhn: silent", 1),
+        ("problems: none\nregister: epoch 1", 2),
+        ("mars says: primary", 1),
+    ] {
+        assert_eq!(scenario::read(text, &policy).unwrap_err().line, line, "{text}");
+    }
+}

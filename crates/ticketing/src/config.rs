@@ -1,0 +1,106 @@
+//! What the process is told by its environment.
+//!
+//! - `TICKETING_LISTEN`: address and port to serve on, e.g. `127.0.0.1:9000`;
+//! - `DATABASE_URL`: `mysql://user@host:port/ticketing`, without the password;
+//! - `DATABASE_PASSWORD_FILE`: file with the password on its first line (none: no password);
+//! - `TICKETING_KEY_FILE`: file with the key that signs sessions, ≥ 16 characters, the same for every instance;
+//! - `TICKETING_DIE_WITH_PARENT=1`: end when the parent process ends.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use runtime::secret::{Secret, SecretError};
+
+/// Everything that `run` needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where the database is.
+    pub database_url: String,
+    /// Its password.
+    pub database_password: Option<Secret>,
+    /// Signs sessions and form tokens.
+    pub key: Secret,
+    /// End with the parent.
+    pub die_with_parent: bool,
+}
+
+/// A mistake in the environment: the operator's to mend; retrying changes nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A variable is missing.
+    #[error("{0} is not set; export {0}={1}")]
+    Missing(&'static str, &'static str),
+    /// A variable cannot be understood.
+    #[error("{name}={value}: {what}; write {example}")]
+    Odd {
+        /// Which.
+        name: &'static str,
+        /// What it says.
+        value: String,
+        /// What is wrong with it.
+        what: String,
+        /// What to write instead.
+        example: &'static str,
+    },
+    /// A secret cannot be read.
+    #[error("{0}: {1}")]
+    Secret(&'static str, SecretError),
+}
+
+const LISTEN_EXAMPLE: &str = "127.0.0.1:9000";
+const URL_EXAMPLE: &str = "mysql://ticketing@127.0.0.1:3306/ticketing";
+
+impl Config {
+    /// Reads the environment through `var`.
+    pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+        let listen =
+            var("TICKETING_LISTEN").ok_or(ConfigError::Missing("TICKETING_LISTEN", LISTEN_EXAMPLE))?;
+        let listen = listen.parse().map_err(|e: std::net::AddrParseError| ConfigError::Odd {
+            name: "TICKETING_LISTEN",
+            value: listen.clone(),
+            what: e.to_string(),
+            example: LISTEN_EXAMPLE,
+        })?;
+        let database_url = var("DATABASE_URL").ok_or(ConfigError::Missing("DATABASE_URL", URL_EXAMPLE))?;
+        mysql_async::Opts::from_url(&database_url).map_err(|e| ConfigError::Odd {
+            name: "DATABASE_URL",
+            value: database_url.clone(),
+            what: e.to_string(),
+            example: URL_EXAMPLE,
+        })?;
+        let secret = |name: &'static str| {
+            var(name)
+                .map(|path| Secret::from_file(&PathBuf::from(path)).map_err(|e| ConfigError::Secret(name, e)))
+                .transpose()
+        };
+        let database_password = secret("DATABASE_PASSWORD_FILE")?;
+        let key = secret("TICKETING_KEY_FILE")?
+            .ok_or(ConfigError::Missing("TICKETING_KEY_FILE", "/path/to/ticketing.key"))?;
+        if key.expose().len() < 16 {
+            return Err(ConfigError::Odd {
+                name: "TICKETING_KEY_FILE",
+                value: "…".into(),
+                what: "the key is shorter than 16 characters".into(),
+                example: "64 random hex digits on the first line",
+            });
+        }
+        let die_with_parent = var("TICKETING_DIE_WITH_PARENT").as_deref() == Some("1");
+        Ok(Config { listen, database_url, database_password, key, die_with_parent })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_or_odd_variable_is_told_with_what_to_write() {
+        let e = Config::from_env(|_| None).unwrap_err().to_string();
+        assert_eq!(e, "TICKETING_LISTEN is not set; export TICKETING_LISTEN=127.0.0.1:9000");
+        let e = Config::from_env(|name| Some(if name == "TICKETING_LISTEN" { "here" } else { "" }.into()))
+            .unwrap_err()
+            .to_string();
+        assert!(e.starts_with("TICKETING_LISTEN=here: ") && e.ends_with("write 127.0.0.1:9000"), "{e}");
+    }
+}

@@ -1,0 +1,322 @@
+//! The box office: what a visitor can ask for, each as one call. Reads, lets the rules decide, writes.
+//!
+//! Must not know: HTTP, pages.
+
+use std::sync::Arc;
+
+use runtime::secret::Secret;
+
+use crate::{
+    booking::{Claim, Hold, HoldDecision, HoldRefusal, PayRefusal, SaleState, Wish, plan_hold, plan_pay},
+    catalogue::{Catalogue, Performance},
+    clock::Clock,
+    ids::{BookingNo, HoldId, IdempotencyKey, row_id},
+    password::{HashError, PASSWORD_MAX, PASSWORD_MIN, Passwords},
+    payment::{Charge, PaymentProvider, TestProvider},
+    refusal::{Field, Refusal},
+    session::Signer,
+    store::{Account, Booked, NewBooking, Store, StoreError},
+};
+
+/// How often a lost race is run again before we say that there is no time for it now.
+const RACES: usize = 6;
+/// Seats that one request may name.
+const SEATS_PER_REQUEST: usize = 8;
+
+/// The box office. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    /// The database.
+    pub store: Store,
+    /// Sessions and form tokens.
+    pub signer: Signer,
+    /// What time it is.
+    pub clock: Clock,
+    passwords: Passwords,
+    payments: Arc<dyn PaymentProvider>,
+}
+
+/// Somebody who wants an account.
+#[derive(Clone, Debug)]
+pub struct Signup {
+    /// Address.
+    pub email: String,
+    /// How to address them.
+    pub name: String,
+    /// Password.
+    pub password: String,
+    /// Whether they agreed to the terms.
+    pub terms: bool,
+}
+
+/// A paid hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paid {
+    /// The booking.
+    pub booking: Booked,
+    /// Whether this very key had made it before.
+    pub repeated: bool,
+}
+
+/// A hold that is waiting for its payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenHold {
+    /// The hold.
+    pub hold: Hold,
+    /// Which performance.
+    pub performance: u32,
+}
+
+impl Desk {
+    /// A box office over a database.
+    pub fn new(store: Store, key: Secret, clock: Clock) -> Result<Desk, HashError> {
+        Ok(Desk {
+            store,
+            signer: Signer::new(key),
+            clock,
+            passwords: Passwords::new()?,
+            payments: Arc::new(TestProvider),
+        })
+    }
+
+    /// What is on sale.
+    pub async fn catalogue(&self) -> Result<Arc<Catalogue>, Refusal> {
+        Ok(self.store.catalogue().await?)
+    }
+
+    /// Makes an account. Asking again with the same address and password finds the same account.
+    pub async fn sign_up(&self, signup: Signup) -> Result<Account, Refusal> {
+        let email = signup.email.trim().to_lowercase();
+        let name = signup.name.trim().to_owned();
+        if !plausible_email(&email) {
+            return Err(Refusal::Odd(Field::Email));
+        }
+        if name.is_empty() || name.chars().count() > 30 || name.chars().any(char::is_control) {
+            return Err(Refusal::Odd(Field::Name));
+        }
+        if signup.password.chars().count() < PASSWORD_MIN || signup.password.len() > PASSWORD_MAX {
+            return Err(Refusal::Odd(Field::Password));
+        }
+        if !signup.terms {
+            return Err(Refusal::Odd(Field::Terms));
+        }
+        let password_hash = self.passwords.hash(&signup.password).await.map_err(unhashed)?;
+        for _ in 0..RACES {
+            let now_ms = self.clock.now_ms();
+            let account = Account {
+                id: row_id(now_ms),
+                email: email.clone(),
+                name: name.clone(),
+                password_hash: password_hash.clone(),
+            };
+            match self.store.add_account(account.clone(), now_ms).await {
+                Ok(()) => return Ok(account),
+                // Two rows drew one number: draw again.
+                Err(StoreError::Duplicate(key)) if key == "PRIMARY" => {}
+                Err(StoreError::Duplicate(_)) => {
+                    return match self.sign_in(&email, &signup.password).await {
+                        Err(Refusal::WrongPassword) => Err(Refusal::SignupRefused),
+                        found => found,
+                    };
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(Refusal::NotNow)
+    }
+
+    /// Checks address and password. An unknown address and a wrong password look and last the same.
+    pub async fn sign_in(&self, email: &str, password: &str) -> Result<Account, Refusal> {
+        let email = email.trim().to_lowercase();
+        if email.len() > 254 || password.len() > PASSWORD_MAX {
+            return Err(Refusal::WrongPassword);
+        }
+        let account = self.store.account_by_email(&email).await?;
+        let hashed = account.as_ref().map(|a| a.password_hash.as_str());
+        let right = self.passwords.verify(password, hashed).await.map_err(unhashed)?;
+        account.filter(|_| right).ok_or(Refusal::WrongPassword)
+    }
+
+    /// Holds seats for an account. The same key again returns the same hold.
+    pub async fn hold(
+        &self,
+        account: u64,
+        performance: u32,
+        mut seats: Vec<String>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Hold, Refusal> {
+        let catalogue = self.catalogue().await?;
+        let event = catalogue.event(performance).ok_or(Refusal::NoSuch)?;
+        match event.performance.sale(self.clock.now_ms()) {
+            SaleState::NotYet => return Err(Refusal::SaleNotOpen),
+            SaleState::Over => return Err(Refusal::SaleOver),
+            SaleState::Open => {}
+        }
+        let asked = seats.len();
+        seats.sort();
+        seats.dedup();
+        if seats.is_empty() || seats.len() != asked || asked > SEATS_PER_REQUEST {
+            return Err(Refusal::OddSeats);
+        }
+        let seats = seats
+            .into_iter()
+            .map(|seat| event.price_won(&seat).map(|price| (seat, price)).ok_or(Refusal::OddSeats))
+            .collect::<Result<Vec<_>, _>>()?;
+        let hold = match key {
+            Some(key) => HoldId::of_request(self.signer.key(), account, performance, key.as_str()),
+            None => HoldId::draw(),
+        };
+        self.write_wish(
+            event.performance,
+            Wish { account, hold, seats, limit: event.performance.account_limit },
+        )
+        .await
+    }
+
+    async fn write_wish(&self, performance: &Performance, wish: Wish) -> Result<Hold, Refusal> {
+        for _ in 0..RACES {
+            let seen = self.store.claims_for(performance.id, &wish).await?;
+            let now_ms = self.clock.now_ms();
+            let plan = match plan_hold(&wish, &seen, now_ms) {
+                HoldDecision::Write(plan) => plan,
+                HoldDecision::Done(hold) => return Ok(hold),
+                HoldDecision::Refuse(why) => return Err(Refusal::Hold(why)),
+            };
+            match self.store.write_hold(performance.id, wish.account, &wish.hold, &plan, now_ms).await {
+                Ok(()) => {
+                    return Ok(Hold {
+                        amount_won: wish.seats.iter().map(|(_, price)| u64::from(*price)).sum(),
+                        seats: wish.seats.into_iter().map(|(seat, _)| seat).collect(),
+                        id: wish.hold,
+                        held_until_ms: plan.held_until_ms,
+                    });
+                }
+                // Somebody was faster: look again. What is seen then is the reason, or the way around.
+                Err(StoreError::Duplicate(_)) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        // Lost every race: to the visitor that is what a taken seat looks like.
+        Err(Refusal::Hold(HoldRefusal::SeatTaken(wish.seats.into_iter().map(|(seat, _)| seat).collect())))
+    }
+
+    /// A hold of this account that can still be paid.
+    pub async fn open_hold(&self, account: u64, hold: &HoldId) -> Result<OpenHold, Refusal> {
+        let (performance, claims) =
+            self.store.hold(hold).await?.ok_or(Refusal::Pay(PayRefusal::HoldExpired))?;
+        let due = plan_pay(account, &claims, self.clock.now_ms()).map_err(Refusal::Pay)?;
+        let held_until_ms = claims.iter().filter_map(|c| c.held_until_ms).min().unwrap_or(0);
+        let hold = Hold { id: hold.clone(), seats: due.seats, amount_won: due.amount_won, held_until_ms };
+        Ok(OpenHold { hold, performance })
+    }
+
+    /// Gives the seats of a hold back.
+    pub async fn release(&self, account: u64, hold: &HoldId) -> Result<(), Refusal> {
+        Ok(self.store.release_hold(account, hold).await?)
+    }
+
+    /// The living claims of an account at a performance.
+    pub async fn claims_of(&self, performance: u32, account: u64) -> Result<Vec<Claim>, Refusal> {
+        let now_ms = self.clock.now_ms();
+        let mut claims = self.store.claims_of(performance, account).await?;
+        claims.retain(|c| c.lives(now_ms));
+        Ok(claims)
+    }
+
+    /// Pays a hold. The same key again returns the same booking and charges nothing.
+    pub async fn pay(
+        &self,
+        account: u64,
+        hold: &HoldId,
+        key: &IdempotencyKey,
+        method: &str,
+    ) -> Result<Paid, Refusal> {
+        for _ in 0..RACES {
+            let (held, booked) = self.store.before_payment(account, hold, key).await?;
+            if let Some(booking) = booked {
+                return Ok(Paid { booking, repeated: true });
+            }
+            let Some((performance, claims)) = held else {
+                return Err(Refusal::Pay(PayRefusal::HoldExpired));
+            };
+            let due = plan_pay(account, &claims, self.clock.now_ms()).map_err(Refusal::Pay)?;
+            let charge = Charge {
+                account,
+                idempotency_key: key.as_str().to_owned(),
+                amount_won: due.amount_won,
+                method: method.to_owned(),
+            };
+            // No connection is held here: a provider may take seconds.
+            let capture = self.payments.capture(&charge).await.map_err(Refusal::Payment)?;
+            let now_ms = self.clock.now_ms();
+            let new = NewBooking {
+                id: row_id(now_ms),
+                payment_id: row_id(now_ms),
+                no: BookingNo::draw(),
+                account,
+                performance,
+                hold: hold.clone(),
+                key: key.clone(),
+                seat_count: due.seats.len(),
+                amount_won: due.amount_won,
+                provider: self.payments.name(),
+                provider_ref: capture.reference.clone(),
+            };
+            match self.store.write_booking(&new, now_ms).await {
+                Ok(()) => {
+                    let booking = Booked {
+                        no: new.no,
+                        account,
+                        performance,
+                        seats: due.seats,
+                        amount_won: due.amount_won,
+                        created_at_ms: now_ms,
+                    };
+                    return Ok(Paid { booking, repeated: false });
+                }
+                // The same request is being answered elsewhere, or a number was drawn twice: look again.
+                Err(StoreError::Duplicate(_)) => {}
+                Err(StoreError::Condition(_)) => {
+                    // Either our own first attempt went through unseen, or the hold ran out while the money moved.
+                    if let Some(booking) = self.store.before_payment(account, hold, key).await?.1 {
+                        return Ok(Paid { booking, repeated: true });
+                    }
+                    self.payments.refund(&capture).await.map_err(Refusal::Payment)?;
+                    return Err(Refusal::Pay(PayRefusal::HoldExpired));
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(Refusal::NotNow)
+    }
+}
+
+fn unhashed(error: HashError) -> Refusal {
+    tracing::error!("{error}");
+    Refusal::Broken
+}
+
+/// Something before an @, a dotted name behind it, nothing odd inside. Whether it exists, only a letter would tell.
+fn plausible_email(email: &str) -> bool {
+    let Some((local, host)) = email.rsplit_once('@') else { return false };
+    email.len() <= 254
+        && !local.is_empty()
+        && host.split('.').count() >= 2
+        && host.split('.').all(|label| !label.is_empty())
+        && email.chars().all(|c| !c.is_whitespace() && !c.is_control() && !"<>\"',;()".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_looks_like_one() {
+        for good in ["a@b.kr", "first.last+tag@mail.example.com"] {
+            assert!(plausible_email(good), "{good}");
+        }
+        for odd in ["", "a", "a@b", "@b.kr", "a@b.", "a b@c.kr", "a@b..kr", "<a@b.kr>"] {
+            assert!(!plausible_email(odd), "{odd}");
+        }
+    }
+}

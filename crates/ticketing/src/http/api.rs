@@ -1,0 +1,283 @@
+//! The JSON API. Errors are `{"error": "code", "message": "sentence"}`.
+//!
+//! Every POST needs `Content-Type: application/json`, which no form of another site can send unasked.
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{delete, get, post},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::visitor::{Visitor, is_foreign};
+use crate::{
+    calendar::iso,
+    catalogue::{Event, Text},
+    desk::{Desk, Signup},
+    ids::{HoldId, IdempotencyKey},
+    lang::Lang,
+    refusal::Refusal,
+    store::Booked,
+};
+
+pub(super) fn routes() -> Router<Desk> {
+    Router::new()
+        .route("/signup", post(sign_up))
+        .route("/login", post(sign_in))
+        .route("/time", get(time))
+        .route("/performances", get(performances))
+        .route("/performances/{id}", get(performance))
+        .route("/performances/{id}/seats", get(seats))
+        .route("/performances/{id}/holds", post(hold))
+        .route("/holds/{hold}", delete(release))
+        .route("/holds/{hold}/pay", post(pay))
+        .route("/bookings", get(bookings))
+        .layer(middleware::from_fn(only_json))
+        .fallback(|visitor: Visitor| async move { No(Refusal::NoSuch, visitor.lang) })
+}
+
+/// A refusal as the API writes it.
+pub(super) struct No(pub(super) Refusal, pub(super) Lang);
+
+impl IntoResponse for No {
+    fn into_response(self) -> Response {
+        let No(refusal, lang) = self;
+        let mut body = json!({ "error": refusal.code(), "message": refusal.sentence(lang) });
+        if let Refusal::Hold(crate::booking::HoldRefusal::SeatTaken(seats)) = &refusal {
+            body["seats"] = json!(seats);
+        }
+        let mut response = (refusal.status(), Json(body)).into_response();
+        if refusal == Refusal::NotNow {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+type Answer = Result<Response, No>;
+
+async fn only_json(request: Request, next: Next) -> Response {
+    let lang = Lang::default();
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    if changes && is_foreign(request.headers()) {
+        return No(Refusal::Foreign, lang).into_response();
+    }
+    if request.method() == Method::POST && !is_json(request.headers()) {
+        return No(Refusal::NotJson, lang).into_response();
+    }
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|v| v.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|_| Refusal::NotJson)
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusal> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    value.to_str().ok().and_then(IdempotencyKey::parse).map(Some).ok_or(Refusal::NoIdempotencyKey)
+}
+
+#[derive(Deserialize)]
+struct SignupBody {
+    email: String,
+    name: String,
+    password: String,
+    #[serde(default)]
+    terms: bool,
+}
+
+async fn sign_up(State(desk): State<Desk>, visitor: Visitor, body: Bytes) -> Answer {
+    let run = async {
+        let SignupBody { email, name, password, terms } = parse(&body)?;
+        desk.sign_up(Signup { email, name, password, terms }).await
+    };
+    let account = run.await.map_err(|e| No(e, visitor.lang))?;
+    let cookie = desk.signer.sign_in(account.id, false, desk.clock.now_ms());
+    let body = json!({ "email": account.email, "name": account.name });
+    Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie)], Json(body)).into_response())
+}
+
+#[derive(Deserialize)]
+struct LoginBody {
+    email: String,
+    password: String,
+    #[serde(default)]
+    remember: bool,
+}
+
+async fn sign_in(State(desk): State<Desk>, visitor: Visitor, body: Bytes) -> Answer {
+    let run = async {
+        let LoginBody { email, password, remember } = parse(&body)?;
+        Ok((desk.sign_in(&email, &password).await?, remember))
+    };
+    let (account, remember) = run.await.map_err(|e| No(e, visitor.lang))?;
+    let cookie = desk.signer.sign_in(account.id, remember, desk.clock.now_ms());
+    let body = json!({ "email": account.email, "name": account.name });
+    Ok(([(header::SET_COOKIE, cookie)], Json(body)).into_response())
+}
+
+async fn time(State(desk): State<Desk>) -> Json<Value> {
+    Json(json!({ "now_ms": desk.clock.now_ms() }))
+}
+
+async fn performances(State(desk): State<Desk>, visitor: Visitor) -> Answer {
+    let catalogue = desk.catalogue().await.map_err(|e| No(e, visitor.lang))?;
+    let list: Vec<Value> =
+        catalogue.performances.iter().filter_map(|p| catalogue.event(p.id)).map(|e| event_json(&e)).collect();
+    Ok(Json(list).into_response())
+}
+
+async fn performance(State(desk): State<Desk>, visitor: Visitor, Path(id): Path<u32>) -> Answer {
+    let catalogue = desk.catalogue().await.map_err(|e| No(e, visitor.lang))?;
+    let event = catalogue.event(id).ok_or(No(Refusal::NoSuch, visitor.lang))?;
+    Ok(Json(event_json(&event)).into_response())
+}
+
+fn text(text: &Text) -> Value {
+    json!({ "ko": text.ko, "en": text.en })
+}
+
+fn event_json(event: &Event<'_>) -> Value {
+    let p = event.performance;
+    json!({
+        "id": p.id,
+        "show": { "id": event.show.id, "slug": event.show.slug, "category": event.show.category.word(),
+                  "title": text(&event.show.title) },
+        "hall": { "id": event.hall.id, "name": text(&event.hall.name) },
+        "starts_at": iso(p.starts_at_ms),
+        "sale_opens_at": iso(p.sale_opens_at_ms),
+        "capacity": p.capacity,
+        "account_limit": p.account_limit,
+        "grades": event.show.grades.iter()
+            .map(|g| json!({ "grade": g.word, "name": text(&g.name), "price_won": g.price_won }))
+            .collect::<Vec<_>>(),
+    })
+}
+
+/// `sections[].rows[i]` is how many seats row `i + 1` has; a seat's name is `<section id>-<row>-<number>`.
+async fn seats(State(desk): State<Desk>, visitor: Visitor, Path(id): Path<u32>) -> Answer {
+    let lang = visitor.lang;
+    let catalogue = desk.catalogue().await.map_err(|e| No(e, lang))?;
+    let event = catalogue.event(id).ok_or(No(Refusal::NoSuch, lang))?;
+    let taken = desk.store.taken(id, desk.clock.now_ms()).await.map_err(|e| No(e.into(), lang))?;
+    let sections: Vec<Value> = event
+        .hall
+        .layout
+        .sections
+        .iter()
+        .map(|s| {
+            json!({
+                "id": s.id,
+                "name": text(&s.name),
+                "grade": s.grade,
+                "price_won": event.show.grade(&s.grade).map(|g| g.price_won),
+                "rows": s.rows,
+            })
+        })
+        .collect();
+    Ok(Json(json!({
+        "capacity": event.performance.capacity,
+        "account_limit": event.performance.account_limit,
+        "sections": sections,
+        "taken": taken.into_iter().map(|t| t.seat).collect::<Vec<_>>(),
+    }))
+    .into_response())
+}
+
+#[derive(Deserialize)]
+struct HoldBody {
+    seats: Vec<String>,
+}
+
+async fn hold(
+    State(desk): State<Desk>,
+    visitor: Visitor,
+    Path(performance): Path<u32>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let run = async {
+        let account = visitor.account()?;
+        let HoldBody { seats } = parse(&body)?;
+        desk.hold(account, performance, seats, key(&headers)?.as_ref()).await
+    };
+    let hold = run.await.map_err(|e| No(e, visitor.lang))?;
+    let body = json!({
+        "hold_id": hold.id.as_str(),
+        "seats": hold.seats,
+        "amount_won": hold.amount_won,
+        "held_until": iso(hold.held_until_ms),
+    });
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+async fn release(State(desk): State<Desk>, visitor: Visitor, Path(hold): Path<String>) -> Answer {
+    let run = async {
+        let account = visitor.account()?;
+        let hold = HoldId::parse(&hold).ok_or(Refusal::NoSuch)?;
+        desk.release(account, &hold).await
+    };
+    run.await.map_err(|e| No(e, visitor.lang))?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+#[derive(Deserialize)]
+struct PayBody {
+    method: String,
+}
+
+async fn pay(
+    State(desk): State<Desk>,
+    visitor: Visitor,
+    Path(hold): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let run = async {
+        let account = visitor.account()?;
+        let PayBody { method } = parse(&body)?;
+        let key = key(&headers)?.ok_or(Refusal::NoIdempotencyKey)?;
+        let hold = HoldId::parse(&hold).ok_or(Refusal::NoSuch)?;
+        desk.pay(account, &hold, &key, &method).await
+    };
+    let paid = run.await.map_err(|e| No(e, visitor.lang))?;
+    let status = if paid.repeated { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(booking_json(&paid.booking))).into_response())
+}
+
+async fn bookings(State(desk): State<Desk>, visitor: Visitor) -> Answer {
+    let run = async { Ok(desk.store.bookings_of(visitor.account()?).await?) };
+    let bookings: Vec<Booked> = run.await.map_err(|e: Refusal| No(e, visitor.lang))?;
+    let list: Vec<Value> = bookings
+        .iter()
+        .map(|b| {
+            let mut body = booking_json(b);
+            body["created_at"] = json!(iso(b.created_at_ms));
+            body
+        })
+        .collect();
+    Ok(Json(list).into_response())
+}
+
+fn booking_json(booking: &Booked) -> Value {
+    json!({
+        "booking_no": booking.no.as_str(),
+        "performance_id": booking.performance,
+        "seats": booking.seats,
+        "amount_won": booking.amount_won,
+    })
+}

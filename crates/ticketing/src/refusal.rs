@@ -1,0 +1,207 @@
+//! Every way in which the box office says no: its code, its status, its sentence in both languages.
+//!
+//! A sentence says what happened, what is safe, and what to do; it never blames.
+
+use axum::http::StatusCode;
+
+use crate::{
+    booking::{HoldRefusal, PayRefusal},
+    lang::Lang,
+    password::PASSWORD_MIN,
+    payment::PaymentError,
+    store::StoreError,
+};
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The database does not answer for now.
+    NotNow,
+    /// A mistake of ours, logged.
+    Broken,
+    /// There is no such page, show, performance, hold or booking.
+    NoSuch,
+    /// Nobody is signed in.
+    NotSignedIn,
+    /// Address and password do not belong together.
+    WrongPassword,
+    /// The address cannot be used for a new account.
+    SignupRefused,
+    /// A field cannot be taken.
+    Odd(Field),
+    /// The request does not come from a page of ours.
+    Foreign,
+    /// A POST to the API that is not JSON.
+    NotJson,
+    /// No, or an unusable, `Idempotency-Key`.
+    NoIdempotencyKey,
+    /// No seat was named, or one twice, or one that the hall does not have.
+    OddSeats,
+    /// The sale opens later.
+    SaleNotOpen,
+    /// The performance has begun.
+    SaleOver,
+    /// Seats cannot be held.
+    Hold(HoldRefusal),
+    /// A hold cannot be paid.
+    Pay(PayRefusal),
+    /// Money was not taken.
+    Payment(PaymentError),
+}
+
+/// A field of a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// E-mail address.
+    Email,
+    /// Name.
+    Name,
+    /// Password.
+    Password,
+    /// Consent to the terms.
+    Terms,
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Refusal {
+        match error {
+            StoreError::NotNow(why) => {
+                tracing::debug!("not now: {why}");
+                Refusal::NotNow
+            }
+            error => {
+                tracing::error!("{error}");
+                Refusal::Broken
+            }
+        }
+    }
+}
+
+impl Refusal {
+    /// Its word in the API.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::NotNow => "not_now",
+            Refusal::Broken => "broken",
+            Refusal::NoSuch => "not_found",
+            Refusal::NotSignedIn => "not_signed_in",
+            Refusal::WrongPassword => "wrong_email_or_password",
+            Refusal::SignupRefused => "signup_refused",
+            Refusal::Odd(Field::Email) => "invalid_email",
+            Refusal::Odd(Field::Name) => "invalid_name",
+            Refusal::Odd(Field::Password) => "invalid_password",
+            Refusal::Odd(Field::Terms) => "terms_required",
+            Refusal::Foreign => "foreign_request",
+            Refusal::NotJson => "json_required",
+            Refusal::NoIdempotencyKey => "idempotency_key_required",
+            Refusal::OddSeats => "invalid_seats",
+            Refusal::SaleNotOpen => "sale_not_open",
+            Refusal::SaleOver => "sale_over",
+            Refusal::Hold(HoldRefusal::SeatTaken(_)) => "seat_taken",
+            Refusal::Hold(HoldRefusal::LimitReached { .. }) => "limit_reached",
+            Refusal::Hold(HoldRefusal::AlreadyBooked) | Refusal::Pay(PayRefusal::AlreadyBooked) => {
+                "already_booked"
+            }
+            Refusal::Pay(PayRefusal::HoldExpired) => "hold_expired",
+            Refusal::Payment(PaymentError::Declined) => "payment_declined",
+            Refusal::Payment(PaymentError::UnknownMethod(_)) => "unknown_payment_method",
+        }
+    }
+
+    /// Its HTTP status.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Refusal::NotNow => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Broken => StatusCode::INTERNAL_SERVER_ERROR,
+            Refusal::NoSuch => StatusCode::NOT_FOUND,
+            Refusal::NotSignedIn | Refusal::WrongPassword => StatusCode::UNAUTHORIZED,
+            Refusal::Foreign => StatusCode::FORBIDDEN,
+            Refusal::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Refusal::Odd(_)
+            | Refusal::NoIdempotencyKey
+            | Refusal::OddSeats
+            | Refusal::Payment(PaymentError::UnknownMethod(_)) => StatusCode::BAD_REQUEST,
+            Refusal::Payment(PaymentError::Declined) => StatusCode::PAYMENT_REQUIRED,
+            Refusal::SignupRefused
+            | Refusal::SaleNotOpen
+            | Refusal::SaleOver
+            | Refusal::Hold(_)
+            | Refusal::Pay(_) => StatusCode::CONFLICT,
+        }
+    }
+
+    /// What a visitor reads.
+    pub fn sentence(&self, lang: Lang) -> String {
+        let text = match self {
+            Refusal::NotNow => lang.pick(
+                "잠시 연결을 다시 잇고 있어요. 예매하신 내역은 안전해요. 이 화면은 곧 저절로 다시 열려요.",
+                "We are reconnecting for a moment. Your bookings are safe. This page will open again by itself.",
+            ),
+            Refusal::Broken => lang.pick(
+                "저희 쪽에 문제가 생겼어요. 예매하신 내역은 안전해요. 잠시 뒤 다시 시도해 주세요.",
+                "Something went wrong on our side. Your bookings are safe. Please try again in a moment.",
+            ),
+            Refusal::NoSuch => {
+                lang.pick("찾으시는 화면이 없어요. 처음 화면에서 다시 찾아볼까요?", "There is no such page. Shall we start again from the front page?")
+            }
+            Refusal::NotSignedIn => lang.pick("로그인하면 이어서 예매할 수 있어요.", "Sign in to go on with your booking."),
+            Refusal::WrongPassword => lang.pick(
+                "이메일이나 비밀번호가 맞지 않아요. 다시 확인해 주세요.",
+                "The e-mail address or the password does not match. Please check both.",
+            ),
+            Refusal::SignupRefused => lang.pick(
+                "이 이메일로는 새로 가입할 수 없어요. 이미 가입하셨다면 로그인해 주세요.",
+                "This address cannot be used for a new account. If you already have one, please sign in.",
+            ),
+            Refusal::Odd(Field::Email) => {
+                lang.pick("이메일 주소를 name@example.com처럼 적어 주세요.", "Please write your e-mail address like name@example.com.")
+            }
+            Refusal::Odd(Field::Name) => lang.pick("이름을 1자에서 30자로 적어 주세요.", "Please write your name in 1 to 30 characters."),
+            Refusal::Odd(Field::Password) => {
+                return match lang {
+                    Lang::Ko => format!("비밀번호를 {PASSWORD_MIN}자 이상으로 정해 주세요."),
+                    Lang::En => format!("Please choose a password of at least {PASSWORD_MIN} characters."),
+                };
+            }
+            Refusal::Odd(Field::Terms) => lang.pick("이용약관에 동의하시면 가입할 수 있어요.", "Please agree to the terms to sign up."),
+            Refusal::Foreign => lang.pick(
+                "화면이 오래되어 안전을 위해 멈췄어요. 새로 고친 뒤 다시 눌러 주세요.",
+                "This page was too old, so we stopped to be safe. Please reload it and press again.",
+            ),
+            Refusal::NotJson => lang.pick("Content-Type: application/json 으로 보내 주세요.", "Send Content-Type: application/json with a valid body."),
+            Refusal::NoIdempotencyKey => lang.pick(
+                "Idempotency-Key 헤더를 1자에서 64자로 보내 주세요.",
+                "Send an Idempotency-Key header of 1 to 64 characters.",
+            ),
+            Refusal::OddSeats => lang.pick("좌석을 한 자리 이상 골라 주세요.", "Please choose at least one seat."),
+            Refusal::SaleNotOpen => lang.pick("아직 예매가 열리지 않았어요. 열리는 시각을 확인해 주세요.", "The sale has not opened yet. Please see when it opens."),
+            Refusal::SaleOver => lang.pick("이 회차는 예매가 끝났어요. 다른 회차를 골라 주세요.", "The sale of this performance is over. Please choose another."),
+            Refusal::Hold(HoldRefusal::SeatTaken(_)) => lang.pick(
+                "방금 다른 분이 먼저 선택했어요. 가까운 자리를 찾아볼까요?",
+                "Somebody else was a moment faster. Shall we look for a seat nearby?",
+            ),
+            Refusal::Hold(HoldRefusal::LimitReached { limit, have }) => {
+                return match lang {
+                    Lang::Ko => format!("한 분이 {limit}매까지 예매할 수 있어요. 지금 {have}매를 가지고 계세요."),
+                    Lang::En => format!("Each account may have {limit} tickets. You have {have} now."),
+                };
+            }
+            Refusal::Hold(HoldRefusal::AlreadyBooked) | Refusal::Pay(PayRefusal::AlreadyBooked) => lang.pick(
+                "이미 결제가 끝난 좌석이에요. 마이페이지에서 확인해 주세요.",
+                "These seats are already paid for. You find them on your page.",
+            ),
+            Refusal::Pay(PayRefusal::HoldExpired) => lang.pick(
+                "좌석을 잡아 둔 시간이 지났어요. 결제된 금액은 없어요. 좌석을 다시 골라 주세요.",
+                "The time for these seats has run out. You were not charged. Please choose again.",
+            ),
+            Refusal::Payment(PaymentError::Declined) => lang.pick(
+                "결제가 승인되지 않았어요. 좌석은 그대로 잡혀 있으니 다른 수단으로 결제해 주세요.",
+                "The payment was declined. Your seats are still held; please pay another way.",
+            ),
+            Refusal::Payment(PaymentError::UnknownMethod(_)) => {
+                lang.pick("결제 수단을 골라 주세요.", "Please choose how to pay.")
+            }
+        };
+        text.to_owned()
+    }
+}

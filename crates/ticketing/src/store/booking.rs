@@ -1,0 +1,351 @@
+//! Claims on seats, bookings, payments.
+//!
+//! Read, decide in [`crate::booking`], write: two round trips. The write is one packet with one transaction in it,
+//! and it commits only if what was decided still holds, because the keys refuse or a condition in the packet turns
+//! into an error ahead of its COMMIT.
+
+use mysql_async::{Conn, Result, Row, prelude::Queryable};
+
+use super::{
+    Store, StoreError,
+    sql::{as_ms, list, moment, quoted},
+};
+use crate::{
+    booking::{Claim, ClaimState, HoldPlan, Wish},
+    ids::{BookingNo, HoldId, IdempotencyKey},
+};
+
+/// A booking as it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booked {
+    /// What the visitor shows at the door.
+    pub no: BookingNo,
+    /// Whose.
+    pub account: u64,
+    /// Of which performance.
+    pub performance: u32,
+    /// Which seats.
+    pub seats: Vec<String>,
+    /// What was paid.
+    pub amount_won: u64,
+    /// When.
+    pub created_at_ms: u64,
+}
+
+/// A seat that is sold or held by somebody, as the seat map shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Which seat.
+    pub seat: String,
+    /// Whose; none when blocked.
+    pub account: Option<u64>,
+}
+
+/// A booking that is about to be made.
+#[derive(Clone, Debug)]
+pub struct NewBooking {
+    /// Row number.
+    pub id: u64,
+    /// Row number of its payment.
+    pub payment_id: u64,
+    /// Its number for people.
+    pub no: BookingNo,
+    /// Whose.
+    pub account: u64,
+    /// Of which performance.
+    pub performance: u32,
+    /// The hold that it pays.
+    pub hold: HoldId,
+    /// The visitor's key.
+    pub key: IdempotencyKey,
+    /// How many seats the hold has.
+    pub seat_count: usize,
+    /// What was captured.
+    pub amount_won: u64,
+    /// Who captured it.
+    pub provider: &'static str,
+    /// The capture's name there.
+    pub provider_ref: String,
+}
+
+const CLAIM: &str = "seat, account_id, slot, state, hold_id";
+
+fn claim(row: &Row) -> Claim {
+    let state: String = row.get("state").unwrap_or_default();
+    Claim {
+        seat: row.get("seat").unwrap_or_default(),
+        account: row.get::<Option<u64>, _>("account_id").flatten(),
+        slot: row.get::<Option<u8>, _>("slot").flatten(),
+        state: match state.as_str() {
+            "held" => ClaimState::Held,
+            "blocked" => ClaimState::Blocked,
+            _ => ClaimState::Sold,
+        },
+        hold: row.get::<Option<String>, _>("hold_id").flatten().and_then(|id| HoldId::parse(&id)),
+        held_until_ms: row.get::<Option<u64>, _>("until_ms").flatten(),
+        price_won: row.get("price_won").unwrap_or_default(),
+    }
+}
+
+impl Store {
+    /// The claims that matter to a wish: on its seats, and of its account at this performance.
+    pub async fn claims_for(&self, performance: u32, wish: &Wish) -> Result2<Vec<Claim>> {
+        let sql = format!(
+            "SELECT {CLAIM}, {until} AS until_ms, price_won FROM seat_claims \
+             WHERE performance_id = {performance} AND seat IN ({seats}) \
+             UNION SELECT {CLAIM}, {until}, price_won FROM seat_claims \
+             WHERE performance_id = {performance} AND account_id = {account}",
+            until = as_ms("held_until"),
+            seats = list(wish.seats.iter().map(|(seat, _)| seat.as_str())),
+            account = wish.account,
+        );
+        self.claims(sql).await
+    }
+
+    /// The claims of an account at a performance.
+    pub async fn claims_of(&self, performance: u32, account: u64) -> Result2<Vec<Claim>> {
+        self.claims(format!(
+            "SELECT {CLAIM}, {} AS until_ms, price_won FROM seat_claims \
+             WHERE performance_id = {performance} AND account_id = {account} ORDER BY slot",
+            as_ms("held_until")
+        ))
+        .await
+    }
+
+    async fn claims(&self, sql: String) -> Result2<Vec<Claim>> {
+        self.run(move |conn| {
+            let sql = sql.clone();
+            Box::pin(async move {
+                let rows: Vec<Row> = conn.query(sql).await?;
+                Ok(rows.iter().map(claim).collect())
+            })
+        })
+        .await
+    }
+
+    /// The claims that bear the name of a hold, and their performance.
+    pub async fn hold(&self, hold: &HoldId) -> Result2<Option<(u32, Vec<Claim>)>> {
+        let sql = hold_sql(hold);
+        self.run(move |conn| {
+            let sql = sql.clone();
+            Box::pin(async move { Ok(hold_rows(conn.query(sql).await?)) })
+        })
+        .await
+    }
+
+    /// Seats of a performance that are not free at `now_ms`, with whose they are.
+    pub async fn taken(&self, performance: u32, now_ms: u64) -> Result2<Vec<Ticket>> {
+        let sql = format!(
+            "SELECT seat, account_id FROM seat_claims WHERE performance_id = {performance} \
+             AND (state <> 'held' OR held_until > {})",
+            moment(now_ms)
+        );
+        self.run(move |conn| {
+            let sql = sql.clone();
+            Box::pin(async move {
+                let rows: Vec<(String, Option<u64>)> = conn.query(sql).await?;
+                Ok(rows.into_iter().map(|(seat, account)| Ticket { seat, account }).collect())
+            })
+        })
+        .await
+    }
+
+    /// Writes a hold. [`StoreError::Duplicate`] when somebody was faster: read and decide again.
+    pub async fn write_hold(
+        &self,
+        performance: u32,
+        account: u64,
+        hold: &HoldId,
+        plan: &HoldPlan,
+        now_ms: u64,
+    ) -> Result2<()> {
+        let until = moment(plan.held_until_ms);
+        let hold = quoted(hold.as_str());
+        let rows: Vec<String> = plan
+            .claims
+            .iter()
+            .map(|c| {
+                let seat = quoted(&c.seat);
+                format!(
+                    "({performance}, {seat}, {account}, {}, 'held', {hold}, {until}, {})",
+                    c.slot, c.price_won
+                )
+            })
+            .collect();
+        let insert = format!(
+            "INSERT INTO seat_claims (performance_id, seat, account_id, slot, state, hold_id, held_until, price_won) \
+             VALUES {}",
+            rows.join(",")
+        );
+        let sql = if plan.expired.is_empty() {
+            // One statement is its own transaction: one packet, one commit.
+            insert
+        } else {
+            format!(
+                "START TRANSACTION; DELETE FROM seat_claims WHERE performance_id = {performance} AND seat IN ({}) \
+                 AND state = 'held' AND held_until <= {}; {insert}; COMMIT",
+                list(plan.expired.iter().map(String::as_str)),
+                moment(now_ms)
+            )
+        };
+        self.packet(sql).await
+    }
+
+    /// Gives back the seats of a hold that was not paid. Does nothing if there is none.
+    pub async fn release_hold(&self, account: u64, hold: &HoldId) -> Result2<()> {
+        let hold = quoted(hold.as_str());
+        self.packet(format!(
+            "DELETE FROM seat_claims WHERE hold_id = {hold} AND account_id = {account} AND state = 'held'"
+        ))
+        .await
+    }
+
+    /// The hold that is to be paid, and the booking that this key made before.
+    pub async fn before_payment(
+        &self,
+        account: u64,
+        hold: &HoldId,
+        key: &IdempotencyKey,
+    ) -> Result2<(Option<(u32, Vec<Claim>)>, Option<Booked>)> {
+        let sql = format!(
+            "{}; {}",
+            hold_sql(hold),
+            booking_sql(&format!(
+                "b.account_id = {account} AND b.idempotency_key = {}",
+                quoted(key.as_str())
+            ))
+        );
+        self.run(move |conn| {
+            let sql = sql.clone();
+            Box::pin(async move {
+                let mut answers = conn.query_iter(sql).await?;
+                let claims: Vec<Row> = answers.collect().await?;
+                let bookings: Vec<Row> = answers.collect().await?;
+                answers.drop_result().await?;
+                Ok((hold_rows(claims), booked_rows(bookings).pop()))
+            })
+        })
+        .await
+    }
+
+    /// Turns a hold into a booking: the claims are sold, the booking and its payment written, together or not at all.
+    ///
+    /// [`StoreError::Condition`] when the hold ran out meanwhile, [`StoreError::Duplicate`] when this key (or,
+    /// once in an age, this number) is there already.
+    pub async fn write_booking(&self, new: &NewBooking, now_ms: u64) -> Result2<()> {
+        let now = moment(now_ms);
+        let NewBooking { id, payment_id, account, performance, seat_count, amount_won, .. } = new;
+        let hold = quoted(new.hold.as_str());
+        // A missed UPDATE makes `seat_count` NULL, which the column refuses: an error ahead of the COMMIT.
+        self.packet(format!(
+            "START TRANSACTION; \
+             UPDATE seat_claims SET state = 'sold', booking_id = {id}, held_until = NULL \
+             WHERE hold_id = {hold} AND account_id = {account} AND state = 'held' AND held_until > {now}; \
+             INSERT INTO bookings (id, booking_no, account_id, performance_id, idempotency_key, seat_count, \
+             amount_won, state, created_at) VALUES ({id}, {no}, {account}, {performance}, {key}, \
+             IF(ROW_COUNT() = {seat_count}, {seat_count}, NULL), {amount_won}, 'confirmed', {now}); \
+             INSERT INTO payments (id, booking_id, provider, provider_ref, amount_won, state, created_at) \
+             VALUES ({payment_id}, {id}, {provider}, {reference}, {amount_won}, 'captured', {now}); \
+             COMMIT",
+            no = quoted(new.no.as_str()),
+            key = quoted(new.key.as_str()),
+            provider = quoted(new.provider),
+            reference = quoted(&new.provider_ref),
+        ))
+        .await
+    }
+
+    /// The bookings of an account, newest first.
+    pub async fn bookings_of(&self, account: u64) -> Result2<Vec<Booked>> {
+        self.bookings(booking_sql(&format!("b.account_id = {account}"))).await
+    }
+
+    /// One booking of an account.
+    pub async fn booking(&self, account: u64, no: &BookingNo) -> Result2<Option<Booked>> {
+        let sql =
+            booking_sql(&format!("b.account_id = {account} AND b.booking_no = {}", quoted(no.as_str())));
+        Ok(self.bookings(sql).await?.pop())
+    }
+
+    async fn bookings(&self, sql: String) -> Result2<Vec<Booked>> {
+        self.run(move |conn| {
+            let sql = sql.clone();
+            Box::pin(async move { Ok(booked_rows(conn.query(sql).await?)) })
+        })
+        .await
+    }
+
+    /// How many seats of each show were sold, most first.
+    pub async fn sold_by_show(&self) -> Result2<Vec<(u32, u64)>> {
+        self.run(|conn| {
+            Box::pin(async move {
+                conn.query(
+                    "SELECT p.show_id, CAST(SUM(b.seat_count) AS UNSIGNED) FROM bookings b \
+                     JOIN performances p ON p.id = b.performance_id WHERE b.state = 'confirmed' \
+                     GROUP BY p.show_id ORDER BY 2 DESC, 1",
+                )
+                .await
+            })
+        })
+        .await
+    }
+
+    async fn packet(&self, sql: String) -> Result2<()> {
+        self.run(move |conn| {
+            let sql = sql.clone();
+            Box::pin(async move { packet(conn, sql).await })
+        })
+        .await
+    }
+}
+
+type Result2<T> = std::result::Result<T, StoreError>;
+
+/// Sends statements as one packet and reads every answer; the first refusal ends it, and nothing behind it ran.
+async fn packet(conn: &mut Conn, sql: String) -> Result<()> {
+    let answers = conn.query_iter(sql).await?;
+    answers.drop_result().await
+}
+
+fn hold_sql(hold: &HoldId) -> String {
+    format!(
+        "SELECT performance_id, {CLAIM}, {} AS until_ms, price_won FROM seat_claims WHERE hold_id = {} ORDER BY seat",
+        as_ms("held_until"),
+        quoted(hold.as_str())
+    )
+}
+
+fn hold_rows(rows: Vec<Row>) -> Option<(u32, Vec<Claim>)> {
+    let performance = rows.first()?.get("performance_id")?;
+    Some((performance, rows.iter().map(claim).collect()))
+}
+
+/// Bookings with their seats, one row a seat, newest booking first.
+fn booking_sql(condition: &str) -> String {
+    format!(
+        "SELECT b.booking_no, b.account_id, b.performance_id, b.amount_won, {} AS at_ms, c.seat FROM bookings b \
+         LEFT JOIN seat_claims c ON c.booking_id = b.id WHERE {condition} ORDER BY b.id DESC, c.seat",
+        as_ms("b.created_at")
+    )
+}
+
+fn booked_rows(rows: Vec<Row>) -> Vec<Booked> {
+    let mut bookings: Vec<Booked> = Vec::new();
+    for row in rows {
+        let text: String = row.get("booking_no").unwrap_or_default();
+        let Some(no) = BookingNo::parse(&text) else { continue };
+        let seat = row.get::<Option<String>, _>("seat").flatten();
+        match bookings.last_mut().filter(|b| b.no == no) {
+            Some(booking) => booking.seats.extend(seat),
+            None => bookings.push(Booked {
+                no,
+                account: row.get("account_id").unwrap_or_default(),
+                performance: row.get("performance_id").unwrap_or_default(),
+                seats: seat.into_iter().collect(),
+                amount_won: row.get("amount_won").unwrap_or_default(),
+                created_at_ms: row.get("at_ms").unwrap_or_default(),
+            }),
+        }
+    }
+    bookings
+}

@@ -1,0 +1,129 @@
+//! Taking one step: a call to the register, an agent or the name server, bounded in time.
+//!
+//! There is nothing left to choose here. Every step may be taken twice (it is stamped with its epoch) and every
+//! failure is an outcome; whether and when to try again is judged from the next view of the world.
+
+use std::time::Duration;
+
+use cloud::register::{AnyRegister, Register as _};
+use model::{
+    Register, Step,
+    agent::{FenceReply, FenceRequest, PromoteReply, PromoteRequest},
+    plan::Steering,
+    register::{CasReply, CasRequest},
+};
+use runtime::admin::Client;
+
+use crate::probe::Eyes;
+
+/// No single step is waited for longer; the work may go on at the other end, and is found done or asked for again.
+const STEP_MS_MAX: Duration = Duration::from_millis(2_500);
+
+/// What a step came to.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Outcome {
+    /// The register now holds our record.
+    Moved {
+        /// As it stands.
+        record: Register,
+    },
+    /// Somebody changed the register first.
+    Stale {
+        /// As it stands.
+        record: Register,
+    },
+    /// The database is promoted to the epoch asked for.
+    Promoted,
+    /// It will never be promoted to that epoch.
+    Refused {
+        /// In the agent's words.
+        why: String,
+    },
+    /// The database is closed to the application.
+    Fenced,
+    /// The name leads there.
+    Steered {
+        /// As the name server confirms.
+        steering: Steering,
+    },
+    /// Not done, or not known to be done.
+    Failed {
+        /// In the other side's words.
+        why: String,
+    },
+}
+
+impl Outcome {
+    /// Whether the step has reached its aim.
+    pub fn is_done(&self) -> bool {
+        matches!(
+            self,
+            Outcome::Moved { .. } | Outcome::Promoted | Outcome::Fenced | Outcome::Steered { .. }
+        )
+    }
+}
+
+/// What steps are taken with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Hands {
+    register: AnyRegister,
+    eyes: Eyes,
+    nameserver: Client,
+}
+
+impl Hands {
+    /// Acts on this register, through these addresses.
+    pub fn new(register: AnyRegister, eyes: Eyes, nameserver: Client) -> Hands {
+        Hands { register, eyes, nameserver }
+    }
+
+    /// Takes one step. Ends within `STEP_MS_MAX`.
+    pub async fn take(&self, step: &Step) -> Outcome {
+        match tokio::time::timeout(STEP_MS_MAX, self.attempt(step)).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(why)) => Outcome::Failed { why },
+            Err(_) => Outcome::Failed { why: format!("no answer within {STEP_MS_MAX:?}") },
+        }
+    }
+
+    async fn attempt(&self, step: &Step) -> Result<Outcome, String> {
+        let agent = |site| self.eyes.agent(site).ok_or(format!("{site} is not in the topology"));
+        match step {
+            Step::MoveRegister { record } => {
+                let expected_version = record.version.saturating_sub(1);
+                let request = CasRequest { expected_version, record: record.clone() };
+                match self.register.cas(request).await.map_err(|e| e.to_string())? {
+                    CasReply::Swapped(record) => Ok(Outcome::Moved { record }),
+                    CasReply::Stale(record) => Ok(Outcome::Stale { record }),
+                }
+            }
+            Step::Promote { site, epoch } => {
+                let request = PromoteRequest { epoch: *epoch };
+                let reply = agent(site)?.post("/v1/promote", &request, STEP_MS_MAX).await;
+                Ok(match reply.map_err(|e| e.to_string())? {
+                    PromoteReply::Promoted { .. } | PromoteReply::AlreadyPromoted => Outcome::Promoted,
+                    PromoteReply::Refused { why } => Outcome::Refused { why },
+                    PromoteReply::NotNow { why } => Outcome::Failed { why },
+                })
+            }
+            Step::Fence { site, epoch, primary } => {
+                let request = FenceRequest { epoch: *epoch, primary: primary.clone() };
+                let reply: FenceReply = agent(site)?
+                    .post("/v1/fence", &request, STEP_MS_MAX)
+                    .await
+                    .map_err(|e| e.to_string())?;
+                if reply.row_raised && reply.account_locked && reply.sessions_left == 0 {
+                    Ok(Outcome::Fenced)
+                } else {
+                    Err(reply.why.unwrap_or(format!("{} sessions are left", reply.sessions_left)))
+                }
+            }
+            Step::Steer { site, epoch } => {
+                let steering = Steering { site: site.clone(), epoch: *epoch };
+                let reply = self.nameserver.post("/v1/steer", &steering, STEP_MS_MAX).await;
+                Ok(Outcome::Steered { steering: reply.map_err(|e| e.to_string())? })
+            }
+        }
+    }
+}

@@ -78,5 +78,9 @@ async fn lease(
 }
 
 fn refusal(e: RegisterError) -> ApiError {
-    if e.is_worth_retrying() { ApiError::unavailable(e.to_string()) } else { ApiError::conflict(e.to_string()) }
+    if e.is_worth_retrying() {
+        ApiError::unavailable(e.to_string())
+    } else {
+        ApiError::conflict(e.to_string())
+    }
 }

@@ -332,9 +332,11 @@ impl Core {
             }
         }
         // While the primary looks doubtful from here, what the others see decides: ask at every tick.
-        let doubtful = self.register.as_ref().and_then(|r| self.own.get(&r.value.primary)).is_some_and(|own| {
-            own.tallies.get(&Target::Commit).is_some_and(Tally::is_failing)
-        });
+        let doubtful = self
+            .register
+            .as_ref()
+            .and_then(|r| self.own.get(&r.value.primary))
+            .is_some_and(|own| own.tallies.get(&Target::Commit).is_some_and(Tally::is_failing));
         if is_due(&mut self.due.others_ms, if doubtful { TICK_MS } else { interval_ms }) {
             for (place, other) in self.others.iter_mut().filter(|(_, o)| o.questions < QUESTIONS_MAX) {
                 other.questions += 1;
@@ -357,7 +359,8 @@ impl Core {
     /// Whether another controller should lead: this one stands beside the primary, has nothing under way, and
     /// another one is heard.
     fn is_to_lead_last(&self, now_ms: u64) -> bool {
-        let beside = self.register.as_ref().is_some_and(|r| self.place == Place::Site(r.value.primary.clone()));
+        let beside =
+            self.register.as_ref().is_some_and(|r| self.place == Place::Site(r.value.primary.clone()));
         let fresh_ms = decide::world::fresh_ms(&self.policy);
         let heard = self.others.values().any(|o| !o.told.is_empty() && now_ms - o.sent_ms <= fresh_ms);
         beside && heard && self.running.is_empty() && self.verdict.plan.steps.is_empty()
@@ -419,9 +422,9 @@ impl Core {
         // A confirmed promotion counts until the agent itself has surely been heard after it.
         let promoted = self.promoted.as_ref().filter(|(site, _, at_ms)| {
             let heard = observations.iter().filter(|o| o.of == *site).filter_map(|o| o.agent.last_success_ms);
-            heard.min().is_none_or(|age_ms| {
-                age_ms + self.policy.probe_timeout_ms >= now_ms.saturating_sub(*at_ms)
-            })
+            heard
+                .min()
+                .is_none_or(|age_ms| age_ms + self.policy.probe_timeout_ms >= now_ms.saturating_sub(*at_ms))
         });
         let steering_ms_max = 3 * STEERING_INTERVAL_MS;
         let steering = self.steering.as_ref().filter(|(_, at_ms)| now_ms - at_ms <= steering_ms_max);

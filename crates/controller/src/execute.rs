@@ -57,10 +57,7 @@ pub enum Outcome {
 impl Outcome {
     /// Whether the step has reached its aim.
     pub fn is_done(&self) -> bool {
-        matches!(
-            self,
-            Outcome::Moved { .. } | Outcome::Promoted | Outcome::Fenced | Outcome::Steered { .. }
-        )
+        matches!(self, Outcome::Moved { .. } | Outcome::Promoted | Outcome::Fenced | Outcome::Steered { .. })
     }
 }
 
@@ -109,10 +106,8 @@ impl Hands {
             }
             Step::Fence { site, epoch, primary } => {
                 let request = FenceRequest { epoch: *epoch, primary: primary.clone() };
-                let reply: FenceReply = agent(site)?
-                    .post("/v1/fence", &request, STEP_MS_MAX)
-                    .await
-                    .map_err(|e| e.to_string())?;
+                let reply: FenceReply =
+                    agent(site)?.post("/v1/fence", &request, STEP_MS_MAX).await.map_err(|e| e.to_string())?;
                 if reply.row_raised && reply.account_locked && reply.sessions_left == 0 {
                     Ok(Outcome::Fenced)
                 } else {

@@ -29,7 +29,11 @@ impl ControllerMetrics {
     pub fn register(metrics: &Metrics) -> ControllerMetrics {
         let m = ControllerMetrics::default();
         metrics.register(|r: &mut Registry| {
-            r.register("controller_probes", "Probes that ended, by site, target and result", m.probes.clone());
+            r.register(
+                "controller_probes",
+                "Probes that ended, by site, target and result",
+                m.probes.clone(),
+            );
             r.register("controller_steps", "Steps that ended, by kind and result", m.steps.clone());
             r.register("controller_problem", "1 while the named problem holds", m.problem.clone());
             r.register("controller_leader", "1 while this controller leads", m.leader.clone());

@@ -177,7 +177,9 @@ impl Limbs {
                 let (client, timeout) = (self.others.get(&place).cloned(), self.timeout);
                 self.spawn(async move {
                     let observations = match client {
-                        Some(client) => client.get::<Vec<Observation>>("/v1/observations", timeout).await.ok(),
+                        Some(client) => {
+                            client.get::<Vec<Observation>>("/v1/observations", timeout).await.ok()
+                        }
                         None => None,
                     };
                     Event::Told { place, sent_ms, observations }

@@ -27,6 +27,12 @@ struct Cli {
 enum Command {
     /// Check the topology file.
     Check,
+    /// Watch both sites from one place, and act if it leads; on the witness, keep the register too.
+    Controller {
+        /// `witness`, or a site's name.
+        #[arg(long)]
+        place: String,
+    },
     /// Answer for the service's name: the authoritative name server.
     Dns,
     /// Take visitors' requests: the edge of a site.
@@ -77,6 +83,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             topology::load(&cli.config)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Controller { place } => roles::controller::run(&cli.config, &place),
         Command::Dns => roles::dns::run(&cli.config),
         Command::Gateway { site } => roles::gateway::run(&cli.config, model::Site::new(site)),
     }

@@ -82,7 +82,9 @@ impl Eyes {
                 Ok(status) => (ProbeResult::Ok, Some(status)),
                 Err(e) => (word(&e), None),
             },
-            Target::Gateway => (http::get(*gateway, &self.service, "/ghostlight/serving", self.timeout).await, None),
+            Target::Gateway => {
+                (http::get(*gateway, &self.service, "/ghostlight/serving", self.timeout).await, None)
+            }
         }
     }
 

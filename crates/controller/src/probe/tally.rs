@@ -18,7 +18,13 @@ pub struct Tally {
 
 impl Default for Tally {
     fn default() -> Tally {
-        Tally { last: ProbeResult::Never, newest: 0, newest_success: 0, failed_in_a_row: 0, last_success_ms: None }
+        Tally {
+            last: ProbeResult::Never,
+            newest: 0,
+            newest_success: 0,
+            failed_in_a_row: 0,
+            last_success_ms: None,
+        }
     }
 }
 

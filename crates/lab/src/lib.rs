@@ -9,5 +9,6 @@ pub mod frontdoor;
 pub mod ledger;
 pub mod link;
 pub mod load;
+pub mod report;
 pub mod resolver;
 pub mod stats;

@@ -236,6 +236,7 @@ async fn round(
     }
     talk(format!("round {n}: back after {:?} s, by DNS after {:?} s", round.rto_s, round.rto_dns_s));
     tokio::time::sleep(AFTERWARDS).await;
+    watch.set(Boot::now().as_ms(), |p| &mut p.load_ended);
     arriving.close().await?;
 
     let tally = drill.ledger.close_round();

@@ -38,6 +38,8 @@ pub struct Phases {
     pub first_acknowledged: Option<u64>,
     /// The slowest of the visitors who only follow DNS was acknowledged.
     pub dns_acknowledged: Option<u64>,
+    /// The doors closed: nobody arrives any more.
+    pub load_ended: Option<u64>,
     /// The dead site was told to come back.
     pub restored: Option<u64>,
     /// Its agent answered again.

@@ -215,9 +215,15 @@ impl GateDriver {
             match wake_at_ms {
                 None => moved.await,
                 Some(at) => {
-                    let left = Duration::from_millis(at.saturating_sub(Boot::now().as_ms()));
+                    let left_ms = at.saturating_sub(Boot::now().as_ms());
+                    if left_ms == 0 {
+                        // Behind all that is ready on this thread: their answers share the barrier.
+                        tokio::task::yield_now().await;
+                        self.step(Event::Tick);
+                        continue;
+                    }
                     tokio::select! {
-                        () = tokio::time::sleep(left) => self.step(Event::Tick),
+                        () = tokio::time::sleep(Duration::from_millis(left_ms)) => self.step(Event::Tick),
                         () = moved => {}
                     }
                 }

@@ -62,7 +62,8 @@ pub enum Event {
     Failed(BarrierId),
     /// The agent told its epoch by another way.
     EpochKnown(Epoch),
-    /// Time passed; due at [`Gate::wake_at_ms`].
+    /// Time passed; due at [`Gate::wake_at_ms`]. When that is at once, first let everything happen that is ready
+    /// to happen: one barrier then serves all answers that were complete together.
     Tick,
 }
 
@@ -169,7 +170,11 @@ impl Gate {
     /// Takes in what happened; appends what is to be done to `effects`.
     pub fn step(&mut self, now_ms: u64, event: Event, effects: &mut Vec<Effect>) {
         match event {
-            Event::Answered { id, epoch, since_ms } => self.answered(id, epoch, since_ms, effects),
+            Event::Answered { id, epoch, since_ms } => {
+                // Not asked for yet: others that are complete in this moment share the barrier of the Tick.
+                self.answered(id, epoch, since_ms, effects);
+                return;
+            }
             Event::Abandoned(id) => self.forget(id),
             Event::Replied(barrier, reply) => self.replied(now_ms, barrier, reply, effects),
             Event::Failed(barrier) => {

@@ -20,9 +20,19 @@ impl Told {
         assert_eq!(got, want);
     }
 
+    /// An answer of epoch 3 becomes complete, and the Tick that is due at once follows.
     #[track_caller]
     fn answered(&mut self, now_ms: u64, id: u64, want: &[&str]) {
-        self.step(now_ms, Event::Answered { id: AnswerId(id), epoch: Epoch(3), since_ms: now_ms }, want);
+        self.answered_in(now_ms, id, 3, now_ms, want);
+    }
+
+    #[track_caller]
+    fn answered_in(&mut self, now_ms: u64, id: u64, epoch: u64, since_ms: u64, want: &[&str]) {
+        let mut effects = Vec::new();
+        let event = Event::Answered { id: AnswerId(id), epoch: Epoch(epoch), since_ms };
+        self.0.step(now_ms, event, &mut effects);
+        self.0.step(now_ms, Event::Tick, &mut effects);
+        assert_eq!(effects.iter().map(line).collect::<Vec<_>>(), want);
     }
 
     #[track_caller]
@@ -59,6 +69,17 @@ fn one_barrier_serves_what_waited_when_it_was_sent_and_nothing_that_came_later()
 }
 
 #[test]
+fn answers_that_are_complete_together_share_one_barrier() {
+    let mut gate = Told::new();
+    for id in 1..=3 {
+        gate.step(5, Event::Answered { id: AnswerId(id), epoch: Epoch(3), since_ms: 5 }, &[]);
+    }
+    assert!(gate.0.wake_at_ms().is_some_and(|at| at <= 5), "the Tick is due at once");
+    gate.step(5, Event::Tick, &["ask 0 epoch 3 wait 1000"]);
+    gate.replied(6, 0, BarrierOutcome::Replicated, &["release 1", "release 2", "release 3"]);
+}
+
+#[test]
 fn the_lease_counts_from_sending_and_is_checked_at_the_reply() {
     let mut gate = Told::new();
     gate.answered(1_000, 1, &["ask 0 epoch 3 wait 1000"]);
@@ -75,8 +96,7 @@ fn a_lease_that_ended_between_reply_and_release_sends_the_answer_back_with_its_o
     gate.answered(0, 1, &["ask 0 epoch 3 wait 1000"]);
     gate.replied(10, 0, BarrierOutcome::Solo { lease_left_ms: 20 }, &["release 1 before 20"]);
     // Whoever released looked at the clock at 9,500 and brings it back under a new number.
-    let again = Event::Answered { id: AnswerId(2), epoch: Epoch(3), since_ms: 0 };
-    gate.step(9_500, again, &["ask 1 epoch 3 wait 500"]);
+    gate.answered_in(9_500, 2, 3, 0, &["ask 1 epoch 3 wait 500"]);
     gate.step(10_000, Event::Tick, &["unknown 2 TooLong"]);
 }
 
@@ -95,8 +115,7 @@ fn a_changed_epoch_makes_everything_of_the_old_one_unknown_at_once() {
     gate.replied(6, 0, BarrierOutcome::Replicated, &[]);
     gate.answered(7, 4, &["unknown 4 EpochChanged"]);
     gate.step(8, Event::EpochKnown(Epoch(3)), &[]);
-    let new = Event::Answered { id: AnswerId(5), epoch: Epoch(4), since_ms: 9 };
-    gate.step(9, new, &["ask 2 epoch 4 wait 1000"]);
+    gate.answered_in(9, 5, 4, 9, &["ask 2 epoch 4 wait 1000"]);
 }
 
 #[test]

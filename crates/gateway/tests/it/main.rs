@@ -8,6 +8,7 @@
 
 mod agent;
 mod gate;
+mod load;
 mod proxy;
 mod stage;
 mod standby;

@@ -97,6 +97,8 @@ pub struct Limits {
     pub body_idle_ms: u64,
     /// How long a connection to a target may take, in milliseconds.
     pub connect_ms: u64,
+    /// For how long targets that accept no connection are tried again, in milliseconds.
+    pub accept_ms: u64,
     /// How long the application may take: to its answer's head, and, if it is held, on to its end; milliseconds.
     pub answer_ms: u64,
     /// Answers held at once on one thread; more are turned away before anything is sent.
@@ -112,6 +114,7 @@ impl Default for Limits {
             body_bytes_max: 8 << 20,
             body_idle_ms: 30_000,
             connect_ms: 300,
+            accept_ms: 1_500,
             answer_ms: 30_000,
             held_max: 10_000,
         }

@@ -27,6 +27,7 @@ use hyper::{
 };
 use model::Epoch;
 use runtime::clock::Boot;
+use tokio::time::Instant;
 
 use crate::{
     agent::Outcome,
@@ -46,6 +47,8 @@ use crate::{
 const SERVING_PATH: &str = "/ghostlight/serving";
 /// The agent's last words tell whether this site serves for so long.
 const SERVING_STALE: Duration = Duration::from_millis(3_000);
+/// After all usable targets have refused a connection.
+const BETWEEN_ROUNDS: Duration = Duration::from_millis(50);
 
 /// The visitor's connection.
 #[derive(Clone)]
@@ -263,21 +266,28 @@ fn broke_off(epoch: Epoch, why: WhyUnknown, writes: bool) -> Refusal {
     Refusal::Unknown(Unknown { why, epoch, position: None, marks_client: writes })
 }
 
-/// A connection to the next usable target that accepts one.
+/// A connection to the next usable target that accepts one; round after round for `accept_ms`, because an instance
+/// that is being restarted or is busy for a moment is no reason to turn a visitor away.
 async fn connect_local(edge: &Edge) -> Result<upstream::Connection, Refusal> {
-    let usable = edge.usable();
-    let order: Vec<SocketAddr> = edge.round_robin.borrow_mut().order(&usable).collect();
-    let within = Duration::from_millis(edge.settings.limits.connect_ms);
-    for target in order {
-        match edge.pool.connection(target, within).await {
-            Ok(connection) => return Ok(connection),
-            Err(e) => {
-                edge.metrics.connect_failures.inc();
-                tracing::debug!(%target, "target does not accept: {e}");
+    let limits = &edge.settings.limits;
+    let give_up = Instant::now() + Duration::from_millis(limits.accept_ms);
+    loop {
+        let usable = edge.usable();
+        let order: Vec<SocketAddr> = edge.round_robin.borrow_mut().order(&usable).collect();
+        for target in order {
+            match edge.pool.connection(target, Duration::from_millis(limits.connect_ms)).await {
+                Ok(connection) => return Ok(connection),
+                Err(e) => {
+                    edge.metrics.connect_failures.inc();
+                    tracing::debug!(%target, "target does not accept: {e}");
+                }
             }
         }
+        if Instant::now() >= give_up {
+            return Err(Refusal::NotSent(NotSent::NoTarget));
+        }
+        tokio::time::sleep(BETWEEN_ROUNDS).await;
     }
-    Err(Refusal::NotSent(NotSent::NoTarget))
 }
 
 async fn connect_peer(edge: &Edge) -> Result<upstream::Connection, Refusal> {

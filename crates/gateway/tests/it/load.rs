@@ -86,7 +86,9 @@ async fn load() {
             .filter(|l| shown.iter().any(|s| l.contains(s)))
             .for_each(|l| println!("   {}", l.trim()));
         let barriers = metrics.text();
-        barriers.lines().filter(|l| l.contains("gateway_barriers_total")).for_each(|l| println!("   {l}"));
+        let told = ["barriers_total", "not_sent_total", "unknown_outcomes_total", "failures_total"];
+        let told = |l: &&str| told.iter().any(|t| l.contains(t)) && !l.ends_with(" 0");
+        barriers.lines().filter(told).for_each(|l| println!("   {l}"));
         shutdown.cancel();
         running.await.unwrap().unwrap();
     }

@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     agent::serving,
-    stage::{Stage, config, nowhere},
+    stage::{App, Stage, config, nowhere},
 };
 
 async fn stage() -> Stage {
@@ -146,6 +146,21 @@ async fn a_target_that_accepts_nothing_costs_no_request() {
     let all_dead = Stage::new(serving("nhn", 7), |c| c.targets = vec![dead]).await;
     let answer = all_dead.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await;
     assert_eq!((answer.status, answer.header("ghostlight-outcome")), (503, "not-sent"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_waits_for_a_target_that_is_being_restarted() {
+    let at = nowhere().await;
+    let stage = Stage::new(serving("nhn", 7), |c| {
+        c.gate = false;
+        c.targets = vec![at];
+        c.limits.accept_ms = 10_000;
+    })
+    .await;
+    let mut visitor = stage.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await;
+    assert!(visitor.hears_nothing());
+    let app = App::start_at(at).await;
+    assert_eq!((visitor.answer().await.status, app.asked()), (200, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

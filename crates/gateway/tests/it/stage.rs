@@ -55,7 +55,11 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) async fn start() -> App {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        App::start_at(([127, 0, 0, 1], 0).into()).await
+    }
+
+    pub(crate) async fn start_at(address: SocketAddr) -> App {
+        let listener = TcpListener::bind(address).await.unwrap();
         let app = App { address: listener.local_addr().unwrap(), asked: Arc::default() };
         let routes = Router::new().fallback(application).with_state(app.asked.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });

@@ -222,6 +222,17 @@ pub enum SaleState {
     Over,
 }
 
+impl SaleState {
+    /// Its word in the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            SaleState::NotYet => "not_yet",
+            SaleState::Open => "open",
+            SaleState::Over => "over",
+        }
+    }
+}
+
 /// Where a performance stands at `now_ms`.
 pub fn sale_state(sale_opens_at_ms: u64, starts_at_ms: u64, now_ms: u64) -> SaleState {
     if now_ms >= starts_at_ms {

@@ -136,22 +136,27 @@ async fn time(State(desk): State<Desk>) -> Json<Value> {
 
 async fn performances(State(desk): State<Desk>, visitor: Visitor) -> Answer {
     let catalogue = desk.catalogue().await.map_err(|e| No(e, visitor.lang))?;
-    let list: Vec<Value> =
-        catalogue.performances.iter().filter_map(|p| catalogue.event(p.id)).map(|e| event_json(&e)).collect();
+    let now_ms = desk.clock.now_ms();
+    let list: Vec<Value> = catalogue
+        .performances
+        .iter()
+        .filter_map(|p| catalogue.event(p.id))
+        .map(|e| event_json(&e, now_ms))
+        .collect();
     Ok(Json(list).into_response())
 }
 
 async fn performance(State(desk): State<Desk>, visitor: Visitor, Path(id): Path<u32>) -> Answer {
     let catalogue = desk.catalogue().await.map_err(|e| No(e, visitor.lang))?;
     let event = catalogue.event(id).ok_or(No(Refusal::NoSuch, visitor.lang))?;
-    Ok(Json(event_json(&event)).into_response())
+    Ok(Json(event_json(&event, desk.clock.now_ms())).into_response())
 }
 
 fn text(text: &Text) -> Value {
     json!({ "ko": text.ko, "en": text.en })
 }
 
-fn event_json(event: &Event<'_>) -> Value {
+fn event_json(event: &Event<'_>, now_ms: u64) -> Value {
     let p = event.performance;
     json!({
         "id": p.id,
@@ -160,6 +165,7 @@ fn event_json(event: &Event<'_>) -> Value {
         "hall": { "id": event.hall.id, "name": text(&event.hall.name) },
         "starts_at": iso(p.starts_at_ms),
         "sale_opens_at": iso(p.sale_opens_at_ms),
+        "sale": p.sale(now_ms).word(),
         "capacity": p.capacity,
         "account_limit": p.account_limit,
         "grades": event.show.grades.iter()

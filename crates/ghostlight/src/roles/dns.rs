@@ -18,10 +18,10 @@ pub(crate) fn run(config: &Path) -> anyhow::Result<ExitCode> {
     let token = topology::secret(&loaded, &topology.secrets.admin_token)?;
     let file = loaded.folder().join(&topology.witness.nameserver.steering_file);
     super::serve("dns", async |shutdown| {
-        let steerer = Arc::new(Steerer::open(Service::of(topology), &file)?);
         let at = &topology.witness.nameserver;
         let (udp, tcp) = server::listen("witness.nameserver.listen", at.listen).await?;
         let admin = listen::tcp("witness.nameserver.admin", at.admin).await?;
+        let steerer = Arc::new(Steerer::open(Service::of(topology), &file)?);
         tracing::info!(
             name = topology.service.name,
             listen = %at.listen,

@@ -8,6 +8,7 @@
 )]
 
 mod checker;
+mod documented;
 mod frontdoor;
 mod link;
 mod names;

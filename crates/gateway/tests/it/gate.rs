@@ -159,14 +159,15 @@ async fn without_the_gate_nothing_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_answers_share_few_barriers() {
     let stage = stage().await;
-    let mut visitors = Vec::new();
-    for _ in 0..100 {
-        visitors.push(stage.send(POST).await);
-    }
-    // Eight are under way at most; all that is complete when the ninth is sent goes with it.
-    let mut barriers = Vec::new();
+    // Eight may be under way: each of the first eight visitors comes after the barrier before.
+    let (mut visitors, mut barriers) = (Vec::new(), Vec::new());
     for _ in 0..8 {
+        visitors.push(stage.send(POST).await);
         barriers.push(stage.agent.asked().await);
+    }
+    // All that is complete when the ninth is sent goes with it.
+    for _ in 8..100 {
+        visitors.push(stage.send(POST).await);
     }
     let all_held = async {
         while stage.status().await.held < 100 {
@@ -175,10 +176,11 @@ async fn many_answers_share_few_barriers() {
     };
     tokio::time::timeout(std::time::Duration::from_secs(10), all_held).await.unwrap();
     assert!(stage.agent.is_idle().await, "no more than eight at once");
+    barriers.remove(0).reply(BarrierOutcome::Replicated);
+    stage.agent.asked().await.reply(BarrierOutcome::Replicated);
     for barrier in barriers {
         barrier.reply(BarrierOutcome::Replicated);
     }
-    stage.agent.asked().await.reply(BarrierOutcome::Replicated);
     for visitor in &mut visitors {
         assert_eq!(visitor.answer().await.status, 200);
     }

@@ -12,6 +12,10 @@
 //!                                    └──────── watermark ◀────┘
 //! ```
 //!
+//! Beside the stream stands what each database knows of itself and who may write to it: [`agent`] is the one loop,
+//! [`duty`] its table (row × register → what to do), [`mode`] moves between `sync` and `solo`, [`barrier`] tells when an
+//! answer may go out, [`promote`] and [`fence`] begin and end a primary's term.
+//!
 //! Two tables of the schema `ghostlight`, which is never replicated, carry the protocol on the standby:
 //!
 //! - `site`, one row (`id` = 1): the epoch. Every applying transaction locks this row and checks it, so that
@@ -27,8 +31,23 @@
 //! from the link or the log can end the process. This crate does not know which site *should* be primary: it
 //! reads the epoch that others wrote.
 
+pub mod agent;
+pub mod api;
 pub mod apply;
+pub mod barrier;
 pub mod checkpoint;
 pub mod database;
+pub mod duty;
+pub mod fence;
+pub mod heartbeat;
+pub mod metrics;
+pub mod mode;
+pub mod mode_driver;
+pub mod promote;
+pub mod register;
+pub mod row;
+pub mod schema;
 pub mod seed;
 pub mod ship;
+pub mod status;
+pub mod work;

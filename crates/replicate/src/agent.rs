@@ -1,0 +1,732 @@
+//! The agent of one site: one loop that knows what its database says and what the register says, and sees to it
+//! that what follows from both is being done.
+//!
+//! `select!` gathers, [`Loop::take`] learns, [`Loop::advance`] starts and stops, [`Loop::publish`] tells. At most one
+//! act on the database is under way at a time; what lasts (the follower, the mode machine) runs beside it and is
+//! ended before anything that it must not see. Nothing here decides who is primary.
+//!
+//! ```text
+//!   looks ─┐                        ┌─▶ acts: found, begin standby, open, close, fence, promote
+//!   register ─┤  take → advance ────┼─▶ follower (seed, then apply)
+//!   commands ─┤            │        └─▶ mode machine
+//!   ends ─────┘            ▼
+//!                       publish: role, serving, lease, authority to ship
+//! ```
+//!
+//! A database that dies and comes back changes nothing but the looks: what runs reconnects by itself.
+
+use std::{collections::VecDeque, future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use model::{
+    Epoch, Mode, Serving, Site,
+    agent::{Fence, FenceRequest, Role, Row, StandbyPhase},
+    topology::Policy,
+};
+use mysql_async::Conn;
+use runtime::{admin, clock::Boot, metrics::Metrics, process::Shutdown, secret::Secret};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::{
+    api::{Api, Command},
+    apply::{FollowProgress, StandbyConfig, StandbyError},
+    barrier::{self, Barrier, Lease},
+    database::{DatabaseConfig, DatabaseError},
+    duty::{self, Duty, Look},
+    heartbeat::{self, Heart},
+    metrics::ReplicateMetrics,
+    mode, mode_driver,
+    register::{self, RegisterHandle, RegisterRequest, Seen},
+    ship::{self, Authority, ShipConfig},
+    status::{Board, Known},
+    work::{self, Act, Done, Means, Standby},
+};
+
+/// How often the register is read.
+const REGISTER_EVERY: Duration = Duration::from_millis(250);
+/// How often the database is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// After an act that failed.
+const RETRY_ACT: Duration = Duration::from_millis(250);
+/// After a follower that ended for a reason which may pass.
+const RETRY_STANDBY: Duration = Duration::from_secs(2);
+
+/// What an agent needs to know once.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// This site.
+    pub site: Site,
+    /// The other one.
+    pub peer: Site,
+    /// The application's own endpoint, with the agent's account.
+    pub database: DatabaseConfig,
+    /// The application's account.
+    pub application_user: String,
+    /// The shared secret of the link.
+    pub link_token: Secret,
+    /// The peer's agent's link, as reached from here.
+    pub peer_link: SocketAddr,
+    /// The rules.
+    pub policy: Policy,
+}
+
+/// Where an agent listens, already bound.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For the admin API.
+    pub admin: TcpListener,
+    /// For the peer's agent.
+    pub link: TcpListener,
+}
+
+/// Runs the agent until `shutdown`.
+///
+/// `questions` leads to whoever answers for the register. Fails only if the admin API cannot be served; whatever
+/// happens to the database, the register or the peer is waited out and told in the status.
+pub async fn run(
+    config: AgentConfig,
+    listeners: Listeners,
+    admin_token: Secret,
+    metrics: Metrics,
+    questions: mpsc::Sender<RegisterRequest>,
+    shutdown: Shutdown,
+) -> io::Result<()> {
+    let counted = Arc::new(ReplicateMetrics::default());
+    metrics.register(|registry| counted.register(registry));
+    let register = RegisterHandle::new(questions);
+    let means = Means {
+        site: config.site.clone(),
+        database: config.database.clone(),
+        application_user: config.application_user.clone(),
+        register: register.clone(),
+    };
+    let (parts, board, inputs) = Parts::new(&config.site, Arc::clone(&counted));
+    let (barrier, inbox) = Barrier::new();
+    let (heart, probes) = Heart::new();
+    let (commands, asked) = mpsc::channel(64);
+    let (look_sender, looks) = mpsc::channel(4);
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(register::poll(register.clone(), REGISTER_EVERY, parts.register.clone(), shutdown.clone()));
+    tasks.spawn(work::keep_looking(
+        means.clone(),
+        LOOK_EVERY,
+        look_sender,
+        parts.row_changes.subscribe(),
+        parts.log_begun_anew.subscribe(),
+        shutdown.clone(),
+    ));
+    tasks.spawn(barrier::run(
+        inbox,
+        barrier::Inputs {
+            site: config.site.clone(),
+            database: config.database.clone(),
+            lease_ms: config.policy.lease_ms,
+            watermarks: board.watermarks.clone(),
+            leases: parts.leases.subscribe(),
+            row_changes: parts.row_changes.subscribe(),
+            log_begun_anew: parts.log_begun_anew.clone(),
+            metrics: Arc::clone(&counted),
+        },
+        shutdown.clone(),
+    ));
+    tasks.spawn(heartbeat::run(
+        probes,
+        heartbeat::Inputs {
+            site: config.site.clone(),
+            database: config.database.clone(),
+            every_ms: config.policy.heartbeat_ms,
+            primary_in: parts.primary_in.subscribe(),
+            beats: inputs.beats,
+            log_begun_anew: parts.log_begun_anew.clone(),
+            metrics: Arc::clone(&counted),
+        },
+        shutdown.clone(),
+    ));
+    tasks.spawn(ship::serve(
+        listeners.link,
+        ShipConfig {
+            database: config.database.clone(),
+            link_token: config.link_token.clone(),
+            site: config.site.clone(),
+            tables_without_primary_key: config.policy.tables_without_primary_key,
+        },
+        parts.authority.subscribe(),
+        inputs.watermarks,
+        shutdown.clone(),
+    ));
+    let api = Api { board: board.clone(), barrier, heart, commands };
+    let the_loop = Loop {
+        config,
+        means,
+        parts,
+        board,
+        metrics: counted,
+        look: None,
+        look_error: None,
+        seen: None,
+        duty: Duty::Wait("the database has not answered yet".into()),
+        act: None,
+        conn: None,
+        act_not_before: Boot::now(),
+        act_error: None,
+        commands: VecDeque::new(),
+        promoting: false,
+        standby: None,
+        standby_end: None,
+        mode: None,
+    };
+    tasks.spawn(the_loop.run(looks, asked, shutdown.clone()));
+
+    let served = admin::serve(listeners.admin, admin_token, metrics, api.routes(), shutdown.clone()).await;
+    // Whatever ended the API ends the rest.
+    shutdown.cancel();
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(e) = ended {
+            tracing::error!("a part of the agent ended badly: {e}");
+        }
+    }
+    served
+}
+
+/// The sending ends of what the loop tells the agent's other parts.
+#[derive(Debug)]
+struct Parts {
+    known: watch::Sender<Known>,
+    serving: watch::Sender<Option<Serving>>,
+    register: watch::Sender<Option<Seen>>,
+    row: watch::Sender<Option<Row>>,
+    leases: watch::Sender<Option<Lease>>,
+    authority: watch::Sender<Option<Authority>>,
+    primary_in: watch::Sender<Option<Epoch>>,
+    progress: watch::Sender<FollowProgress>,
+    lag_ms: watch::Sender<Option<u64>>,
+    row_changes: watch::Sender<u64>,
+    log_begun_anew: watch::Sender<u64>,
+}
+
+/// The sending ends that belong to one task each.
+#[derive(Debug)]
+struct OwnedInputs {
+    beats: watch::Sender<Option<heartbeat::Beat>>,
+    watermarks: watch::Sender<Option<model::Watermark>>,
+}
+
+impl Parts {
+    fn new(site: &Site, metrics: Arc<ReplicateMetrics>) -> (Parts, Board, OwnedInputs) {
+        let start = Known {
+            role: Role::Starting { why: "the database has not answered yet".into() },
+            row: None,
+            stream: None,
+            end_of_log: None,
+            slot: None,
+            incarnation: None,
+            fence: Fence::Unknown,
+        };
+        let (known, known_seen) = watch::channel(start);
+        let (serving, serving_seen) = watch::channel(None);
+        let (register, register_seen) = watch::channel(None);
+        let (beats, beats_seen) = watch::channel(None);
+        let (watermarks, watermarks_seen) = watch::channel(None);
+        let (lag_ms, lag_seen) = watch::channel(None);
+        let (progress, progress_seen) = watch::channel(FollowProgress::default());
+        let board = Board {
+            site: site.clone(),
+            known: known_seen,
+            serving: serving_seen,
+            register: register_seen,
+            beats: beats_seen,
+            watermarks: watermarks_seen,
+            lag_ms: lag_seen,
+            progress: progress_seen,
+            metrics,
+        };
+        let parts = Parts {
+            known,
+            serving,
+            register,
+            row: watch::Sender::new(None),
+            leases: watch::Sender::new(None),
+            authority: watch::Sender::new(None),
+            primary_in: watch::Sender::new(None),
+            progress,
+            lag_ms,
+            row_changes: watch::Sender::new(0),
+            log_begun_anew: watch::Sender::new(0),
+        };
+        (parts, board, OwnedInputs { beats, watermarks })
+    }
+}
+
+/// Everything that the loop can be told.
+enum Event {
+    /// The database was looked at.
+    Looked(Boot, Result<Look, DatabaseError>),
+    /// The register was read.
+    RegisterSeen(Seen),
+    /// The admin API asks.
+    Asked(Command),
+    /// The act under way has ended.
+    Acted(Box<Done>),
+    /// The follower has ended.
+    StandbyEnded(Result<(), StandbyError>),
+}
+
+/// The loop's own state.
+struct Loop {
+    config: AgentConfig,
+    means: Means,
+    parts: Parts,
+    board: Board,
+    metrics: Arc<ReplicateMetrics>,
+    /// The newest look, and when it was asked for.
+    look: Option<(Boot, Look)>,
+    /// Why the database cannot be looked at, if so.
+    look_error: Option<String>,
+    seen: Option<Seen>,
+    duty: Duty,
+    act: Option<JoinHandle<Done>>,
+    conn: Option<Conn>,
+    act_not_before: Boot,
+    /// Why the last act did not come to its end, if so.
+    act_error: Option<String>,
+    commands: VecDeque<Command>,
+    /// Whether the act under way is a promotion.
+    promoting: bool,
+    standby: Option<Standby>,
+    standby_end: Option<StandbyEnd>,
+    /// The running mode machine's epoch and its end.
+    mode: Option<(Epoch, Shutdown)>,
+}
+
+/// How the last follower ended, for the epoch and life in which it ran.
+struct StandbyEnd {
+    key: (Epoch, model::Incarnation),
+    /// What to tell until somebody acts; `None`: it is simply begun again after `not_before`.
+    role: Option<Role>,
+    not_before: Boot,
+}
+
+impl Loop {
+    async fn run(
+        mut self,
+        mut looks: mpsc::Receiver<(Boot, Result<Look, DatabaseError>)>,
+        mut commands: mpsc::Receiver<Command>,
+        shutdown: Shutdown,
+    ) {
+        let mut register = self.parts.register.subscribe();
+        loop {
+            let event = tokio::select! {
+                Some((asked, look)) = looks.recv() => Event::Looked(asked, look),
+                Ok(()) = register.changed() => match register.borrow_and_update().clone() {
+                    Some(seen) => Event::RegisterSeen(seen),
+                    None => continue,
+                },
+                Some(command) = commands.recv() => Event::Asked(command),
+                done = end_of(&mut self.act) => Event::Acted(Box::new(done)),
+                ended = end_of_standby(&mut self.standby) => Event::StandbyEnded(ended),
+                () = shutdown.cancelled() => break,
+            };
+            self.take(event);
+            self.advance();
+            self.publish();
+        }
+        self.stop_mode();
+        self.parts.primary_in.send_replace(None);
+        self.parts.authority.send_replace(None);
+        if let Some(standby) = self.standby.take() {
+            standby.stop.cancel();
+            if let Err(e) = standby.task.await {
+                tracing::error!("the follower ended badly: {e}");
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Looked(asked, Ok(look)) => {
+                if self.look_error.take().is_some() {
+                    tracing::info!("the database answers");
+                }
+                self.learn_look(asked, look);
+            }
+            Event::Looked(_, Err(e)) => {
+                let why = e.to_string();
+                if self.look_error.as_ref() != Some(&why) {
+                    tracing::warn!("{why}");
+                }
+                self.look_error = Some(why);
+            }
+            Event::RegisterSeen(seen) => self.learn_register(seen),
+            Event::Asked(command) => self.commands.push_back(command),
+            Event::Acted(done) => {
+                self.act = None;
+                self.promoting = false;
+                self.conn = done.conn;
+                if let Some(standby) = done.standby {
+                    self.standby = Some(standby);
+                }
+                if let Some(seen) = done.seen {
+                    self.learn_register(seen);
+                }
+                if let Some((asked, look)) = done.look {
+                    self.learn_look(asked, look);
+                }
+                let why = done.error.map(|e| e.to_string());
+                if let Some(why) = &why {
+                    self.act_not_before = Boot::now() + RETRY_ACT;
+                    if self.act_error.as_ref() != Some(why) {
+                        tracing::warn!("an act on the database is tried again: {why}");
+                    }
+                }
+                self.act_error = why;
+                // Whoever waits for a barrier in an older state of the row looks again.
+                self.parts.row_changes.send_modify(|n| *n += 1);
+            }
+            Event::StandbyEnded(result) => self.standby_ended(result),
+        }
+    }
+
+    fn learn_look(&mut self, asked: Boot, look: Look) {
+        // A look that was asked for before an act ended must not hide what the act left behind.
+        if self.look.as_ref().is_none_or(|(known, _)| *known <= asked) {
+            self.look = Some((asked, look));
+        }
+    }
+
+    fn learn_register(&mut self, seen: Seen) {
+        if self.seen.as_ref().is_some_and(|known| known.asked > seen.asked) {
+            return;
+        }
+        if seen.register.primary == self.config.site {
+            let lease = Lease { epoch: seen.register.epoch, asked_ms: seen.asked.as_ms() };
+            self.parts.leases.send_replace(Some(lease));
+        }
+        self.seen = Some(seen);
+    }
+
+    fn standby_ended(&mut self, result: Result<(), StandbyError>) {
+        let Some(standby) = self.standby.take() else { return };
+        let now = Boot::now();
+        let (role, not_before) = match result {
+            Ok(()) => (None, now),
+            Err(e) => {
+                let why = e.to_string();
+                match e {
+                    StandbyError::EpochMoved(_) => {
+                        tracing::info!("the follower ended: {why}");
+                        (None, now + RETRY_ACT)
+                    }
+                    StandbyError::NoSlot(_) | StandbyError::PositionLost(_) => {
+                        tracing::error!("the standby cannot be continued: {why}");
+                        (Some(Role::NeedsNewDatabase { why }), now)
+                    }
+                    StandbyError::Conflict(_) | StandbyError::Unsupported(_) => {
+                        tracing::error!("the stream is stopped: {why}");
+                        (Some(Role::Stopped { why }), now)
+                    }
+                    StandbyError::Refused(_) | StandbyError::Database(_) => {
+                        tracing::warn!("the follower is begun again: {why}");
+                        (None, now + RETRY_STANDBY)
+                    }
+                }
+            }
+        };
+        self.standby_end = Some(StandbyEnd { key: standby.key, role, not_before });
+    }
+
+    /// Starts what is to be done and stops what is not to be done any more. Called after every event.
+    fn advance(&mut self) {
+        let Some((_, look)) = &self.look else { return };
+        let register = self.seen.as_ref().map(|seen| &seen.register);
+        self.duty = duty::derive(&self.config.site, register, look);
+        let look = look.clone();
+
+        // Stop first.
+        let primary_in = match self.duty {
+            Duty::Primary(epoch) => Some(epoch),
+            _ => None,
+        };
+        if self.mode.as_ref().is_some_and(|(epoch, _)| Some(*epoch) != primary_in) {
+            self.stop_mode();
+        }
+        self.parts.primary_in.send_if_modified(|known| std::mem::replace(known, primary_in) != primary_in);
+        let row = look.site.as_ref().map(|site| site.row.clone());
+        self.parts.row.send_if_modified(|known| {
+            let changed = *known != row;
+            known.clone_from(&row);
+            changed
+        });
+        let authority = look.site.as_ref().map(|site| Authority {
+            epoch: site.row.epoch,
+            primary: primary_in.is_some(),
+            stream: site.end_of_log.stream.clone(),
+        });
+        self.parts.authority.send_if_modified(|known| {
+            let changed = *known != authority;
+            known.clone_from(&authority);
+            changed
+        });
+        let standby_key = match (&self.duty, &row) {
+            (Duty::Follow(incarnation, _) | Duty::Seed(incarnation), Some(row)) => {
+                Some((row.epoch, *incarnation))
+            }
+            // The follower goes on until the promotion itself ends it: what it still applies is worth having.
+            (Duty::AwaitPromotion, _) => self.standby.as_ref().map(|standby| standby.key),
+            _ => None,
+        };
+        if let Some(standby) = &self.standby
+            && Some(standby.key) != standby_key
+        {
+            standby.stop.cancel();
+            return; // Its end is an event, and then we are here again.
+        }
+        if let Some(epoch) = primary_in
+            && self.mode.is_none()
+        {
+            self.start_mode(epoch);
+        }
+
+        // Then at most one act, commands first.
+        if self.act.is_some() {
+            return;
+        }
+        if let Some(command) = self.commands.pop_front() {
+            let act = match command {
+                Command::Promote(request, reply) => Act::Promote(request, self.standby.take(), reply),
+                Command::Fence(request, reply) => Act::Fence(request, reply),
+            };
+            self.start_act(act);
+            return;
+        }
+        if Boot::now() < self.act_not_before {
+            return;
+        }
+        if let Some(act) = self.missing_act(&look) {
+            self.start_act(act);
+            return;
+        }
+        if let (Some(key), Some(row)) = (standby_key, row)
+            && self.standby.is_none()
+            && !matches!(self.duty, Duty::AwaitPromotion)
+            && self.may_start_standby(key)
+        {
+            self.start_standby(key, row.primary);
+        }
+    }
+
+    /// The act that the duty still lacks, seen from what is there.
+    fn missing_act(&self, look: &Look) -> Option<Act> {
+        let closed = look.fence == Fence::Closed;
+        if look.begun_anew.is_some() && !matches!(self.duty, Duty::Stop(_)) {
+            return Some(Act::NewStream);
+        }
+        match &self.duty {
+            Duty::Found => Some(Act::Found),
+            Duty::BeginStandby if !closed => Some(Act::Close),
+            Duty::BeginStandby => self.seen.as_ref().map(|seen| Act::BeginStandby(seen.register.clone())),
+            Duty::FenceSelf { epoch, primary } => {
+                Some(Act::FenceSelf(FenceRequest { epoch: *epoch, primary: primary.clone() }))
+            }
+            // Only a register that agrees opens a database; one that is silent leaves it as it is.
+            Duty::Primary(epoch) => {
+                let agrees = self.seen.as_ref().is_some_and(|seen| {
+                    seen.register.epoch == *epoch && seen.register.primary == self.config.site
+                });
+                (agrees && closed).then_some(Act::Open)
+            }
+            Duty::Seed(_) | Duty::Follow(..) | Duty::AwaitPromotion | Duty::NewDatabase(_) => {
+                (!closed).then_some(Act::Close)
+            }
+            Duty::Stop(_) => {
+                let ours = look.site.as_ref().is_some_and(|site| site.row.primary == self.config.site);
+                (!ours && !closed && look.site.is_some()).then_some(Act::Close)
+            }
+            Duty::Wait(_) => None,
+        }
+    }
+
+    fn start_act(&mut self, act: Act) {
+        self.promoting = matches!(act, Act::Promote(..));
+        self.act = Some(tokio::spawn(work::run(act, self.means.clone(), self.conn.take())));
+    }
+
+    fn may_start_standby(&self, key: (Epoch, model::Incarnation)) -> bool {
+        match &self.standby_end {
+            Some(end) if end.key == key => end.role.is_none() && Boot::now() >= end.not_before,
+            _ => true,
+        }
+    }
+
+    fn start_standby(&mut self, (epoch, incarnation): (Epoch, model::Incarnation), origin: Site) {
+        let config = StandbyConfig {
+            database: self.config.database.clone(),
+            peer_link: self.config.peer_link,
+            link_token: self.config.link_token.clone(),
+            site: self.config.site.clone(),
+            origin,
+            epoch,
+            incarnation,
+            tables_without_primary_key: self.config.policy.tables_without_primary_key,
+        };
+        let seeding = matches!(self.duty, Duty::Seed(_));
+        tracing::info!(%epoch, %incarnation, seeding, origin = %config.origin, "following");
+        self.parts.progress.send_replace(FollowProgress::default());
+        self.standby = Some(work::start_standby(config, seeding, self.parts.progress.clone()));
+    }
+
+    fn start_mode(&mut self, epoch: Epoch) {
+        let policy = &self.config.policy;
+        let stop = Shutdown::new();
+        let inputs = mode_driver::Inputs {
+            rules: mode::Rules {
+                site: self.config.site.clone(),
+                epoch,
+                when_standby_lost: policy.when_standby_lost,
+                solo_after_ms: policy.solo_after_ms,
+                hold_max_ms: policy.hold_max_ms,
+                retry_ms: policy.heartbeat_ms,
+            },
+            database: self.config.database.clone(),
+            register: self.means.register.clone(),
+            register_seen: fresh(&self.parts.register),
+            row_seen: fresh(&self.parts.row),
+            beats: self.board.beats.clone(),
+            watermarks: self.board.watermarks.clone(),
+            row_changes: self.parts.row_changes.clone(),
+            lag_ms: self.parts.lag_ms.clone(),
+        };
+        tracing::info!(%epoch, "primary");
+        tokio::spawn(mode_driver::run(inputs, stop.clone()));
+        self.mode = Some((epoch, stop));
+    }
+
+    fn stop_mode(&mut self) {
+        if let Some((epoch, stop)) = self.mode.take() {
+            tracing::info!(%epoch, "no longer primary");
+            stop.cancel();
+            self.parts.lag_ms.send_replace(None);
+        }
+    }
+
+    fn publish(&self) {
+        let look = self.look.as_ref().map(|(_, look)| look);
+        let site = look.and_then(|look| look.site.as_ref());
+        let fence = match (&self.look_error, look) {
+            (None, Some(look)) => look.fence,
+            _ => Fence::Unknown,
+        };
+        let role = self.role(look);
+        if let Some(site) = site {
+            let open = role == Role::Primary && look.is_some_and(|look| look.fence == Fence::Open);
+            let serving = Serving {
+                site: self.config.site.clone(),
+                epoch: site.row.epoch,
+                primary: site.row.primary.clone(),
+                mode: site.row.mode,
+                open,
+            };
+            self.metrics.epoch.set(i64::try_from(site.row.epoch.0).unwrap_or(i64::MAX));
+            self.metrics.mode_sync.set(i64::from(site.row.mode == Mode::Sync));
+            self.metrics.open.set(i64::from(open));
+            self.parts.serving.send_if_modified(|known| {
+                let changed = known.as_ref() != Some(&serving);
+                *known = Some(serving);
+                changed
+            });
+        }
+        if let Some(lag_ms) = *self.board.lag_ms.borrow() {
+            self.metrics.lag_ms.set(i64::try_from(lag_ms).unwrap_or(i64::MAX));
+        }
+        if let Some(seen) = &self.seen {
+            self.metrics
+                .register_age_ms
+                .set(i64::try_from(seen.asked.elapsed().as_millis()).unwrap_or(i64::MAX));
+        }
+        let slot = site.and_then(|site| {
+            look?.slots
+                .iter()
+                .find(|s| s.slot.epoch == site.row.epoch && s.is_attached())
+                .map(|s| s.slot.clone())
+        });
+        self.parts.known.send_replace(Known {
+            role,
+            row: site.map(|site| site.row.clone()),
+            stream: site.map(|site| site.end_of_log.stream.clone()),
+            end_of_log: site.map(|site| site.end_of_log.clone()),
+            slot,
+            incarnation: site.map(|site| site.incarnation),
+            fence,
+        });
+    }
+
+    fn role(&self, look: Option<&Look>) -> Role {
+        let Some(look) = look else {
+            let why = match &self.look_error {
+                Some(why) => why.clone(),
+                None => "the database has not answered yet".into(),
+            };
+            return Role::Starting { why };
+        };
+        if self.promoting && !matches!(self.duty, Duty::Primary(_)) {
+            return Role::Promoting;
+        }
+        match &self.duty {
+            Duty::Wait(why) => Role::Starting { why: why.clone() },
+            Duty::Found => Role::Starting { why: "this database becomes the first primary".into() },
+            Duty::BeginStandby => Role::Standby { phase: StandbyPhase::Connecting },
+            Duty::Primary(_) => Role::Primary,
+            Duty::AwaitPromotion => Role::Promoting,
+            Duty::FenceSelf { epoch, primary } => {
+                Role::Starting { why: format!("closing: epoch {epoch} of {primary} has begun") }
+            }
+            Duty::NewDatabase(why) if look.fence == Fence::Closed => {
+                Role::NeedsNewDatabase { why: why.clone() }
+            }
+            Duty::NewDatabase(why) => Role::Starting { why: format!("closing: {why}") },
+            Duty::Stop(why) => Role::Stopped { why: why.clone() },
+            Duty::Seed(incarnation) | Duty::Follow(incarnation, _) => {
+                let epoch = look.site.as_ref().map(|site| site.row.epoch);
+                if let Some(end) = &self.standby_end
+                    && Some(end.key) == epoch.map(|epoch| (epoch, *incarnation))
+                    && let Some(role) = &end.role
+                {
+                    return role.clone();
+                }
+                Role::Standby { phase: self.board.progress.borrow().phase }
+            }
+        }
+    }
+}
+
+/// A receiver to which the present value counts as not seen yet.
+fn fresh<T>(sender: &watch::Sender<T>) -> watch::Receiver<T> {
+    let mut receiver = sender.subscribe();
+    receiver.mark_changed();
+    receiver
+}
+
+async fn end_of(act: &mut Option<JoinHandle<Done>>) -> Done {
+    let Some(task) = act else { return pending().await };
+    match task.await {
+        Ok(done) => done,
+        Err(e) => Done {
+            conn: None,
+            look: None,
+            seen: None,
+            standby: None,
+            error: Some(DatabaseError::Unexpected(format!("an act ended badly: {e}")).into()),
+        },
+    }
+}
+
+async fn end_of_standby(standby: &mut Option<Standby>) -> Result<(), StandbyError> {
+    let Some(standby) = standby else { return pending().await };
+    match (&mut standby.task).await {
+        Ok(result) => result,
+        Err(e) => Err(StandbyError::Database(DatabaseError::Unexpected(format!("it ended badly: {e}")))),
+    }
+}

@@ -1,0 +1,324 @@
+//! What an agent has to do, from what its database says and what the register says.
+//!
+//! A pure table. It never decides *who* is primary: the register does. It only sees what that means for the data
+//! which are found here, and it never continues data of which it cannot be proven that they may be continued.
+
+use model::{
+    Epoch, Incarnation, Register, Site,
+    agent::{Fence, Slot},
+};
+
+use crate::row::{AppliedSlot, Snapshot};
+
+/// What a look at the database found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The row and the end of the log; `None`: this database is empty to us.
+    pub site: Option<Snapshot>,
+    /// The slots.
+    pub slots: Vec<AppliedSlot>,
+    /// Whether the application can write here.
+    pub fence: Fence,
+    /// In a database without a row: the schemas that hold tables.
+    pub application_schemas: Vec<String>,
+    /// Why this database's log must be taken for another one than it was, if so.
+    pub begun_anew: Option<String>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Nothing yet.
+    Wait(String),
+    /// Make this database the first primary.
+    Found,
+    /// Announce a new life of the standby's data in the register, then make the schema here.
+    BeginStandby,
+    /// Fill this database, in the life that the register names, then follow.
+    Seed(Incarnation),
+    /// Apply the primary's stream.
+    Follow(Incarnation, Slot),
+    /// Take the writes of this epoch.
+    Primary(Epoch),
+    /// Wait for the request to promote.
+    AwaitPromotion,
+    /// Close this database: a newer epoch has begun elsewhere.
+    FenceSelf {
+        /// The epoch that has begun.
+        epoch: Epoch,
+        /// Its primary.
+        primary: Site,
+    },
+    /// Whoever owns the server must bring an empty one.
+    NewDatabase(String),
+    /// An operator must look.
+    Stop(String),
+}
+
+/// The duty of the agent of `site`.
+///
+/// Without a register (`None`: it was not seen since the start) nothing new is begun; but what the row alone
+/// proves goes on: a primary in `sync` is safe without it, and in `solo` its answers need a lease anyway.
+pub fn derive(site: &Site, register: Option<&Register>, look: &Look) -> Duty {
+    match &look.site {
+        None => of_an_empty_database(site, register, look),
+        Some(here) if here.row.primary == *site => of_a_primarys_data(site, register, here, look),
+        Some(here) => of_a_standbys_data(site, register, here, look),
+    }
+}
+
+fn of_an_empty_database(site: &Site, register: Option<&Register>, look: &Look) -> Duty {
+    let Some(register) = register else {
+        return Duty::Wait("the register has not been seen yet".into());
+    };
+    if register.primary == *site {
+        // Version 1 has never been changed: nobody has ever been primary.
+        return if register.version == 1 && register.epoch == Epoch::FIRST {
+            Duty::Found
+        } else {
+            Duty::Stop(format!(
+                "the register names this site primary of epoch {}, but its database is empty; restore its data, \
+                 or let the other site be promoted",
+                register.epoch
+            ))
+        };
+    }
+    if look.application_schemas.is_empty() {
+        Duty::BeginStandby
+    } else {
+        Duty::Stop(format!(
+            "this database holds tables ({}) but was never a standby; move them away, or name an empty database",
+            look.application_schemas.join(", ")
+        ))
+    }
+}
+
+fn of_a_primarys_data(site: &Site, register: Option<&Register>, here: &Snapshot, look: &Look) -> Duty {
+    let epoch = here.row.epoch;
+    if let Some(why) = &look.begun_anew
+        && here.row.mode == model::Mode::Sync
+    {
+        // Not a lost position but a lost primary: what the standby holds may no longer be here.
+        return Duty::Stop(format!("this primary's log is not the one that it was: {why}"));
+    }
+    let Some(register) = register else { return Duty::Primary(epoch) };
+    if register.epoch == epoch && register.primary == *site {
+        Duty::Primary(epoch)
+    } else if register.epoch > epoch && register.primary != *site {
+        Duty::FenceSelf { epoch: register.epoch, primary: register.primary.clone() }
+    } else if register.epoch > epoch {
+        Duty::Stop(format!(
+            "the register names this site primary of epoch {}, but these data are those of the primary of epoch \
+             {epoch}; whether an epoch between them was ever used cannot be seen from here",
+            register.epoch
+        ))
+    } else {
+        Duty::Stop(register_behind(register, epoch))
+    }
+}
+
+fn of_a_standbys_data(site: &Site, register: Option<&Register>, here: &Snapshot, look: &Look) -> Duty {
+    let (epoch, primary) = (here.row.epoch, &here.row.primary);
+    let slot = look.slots.iter().find(|s| s.slot.epoch == epoch && s.slot.origin == *primary);
+    let attached = slot.filter(|s| s.is_attached());
+    let Some(register) = register else {
+        return match attached {
+            Some(slot) => Duty::Follow(here.incarnation, slot.slot.clone()),
+            None => Duty::Wait("the register has not been seen yet".into()),
+        };
+    };
+    if register.epoch < epoch {
+        return Duty::Stop(register_behind(register, epoch));
+    }
+    if register.primary == *site {
+        return if register.epoch == epoch.next() {
+            Duty::AwaitPromotion
+        } else if register.epoch == epoch {
+            Duty::Stop(format!(
+                "the promotion of this database to epoch {epoch} was refused; an operator must name the other \
+                 site in the register, or bring data that may be promoted"
+            ))
+        } else {
+            Duty::Stop(format!(
+                "the register names this site primary of epoch {}, but its data end in epoch {epoch}",
+                register.epoch
+            ))
+        };
+    }
+    if here.seeding && attached.is_none() {
+        // A copy that was never finished. It holds nothing of its own, so it may begin again at any time.
+        return if register.epoch == epoch
+            && register.primary == *primary
+            && register.standby_incarnation == here.incarnation
+        {
+            Duty::Seed(here.incarnation)
+        } else {
+            Duty::BeginStandby
+        };
+    }
+    if register.epoch > epoch || register.primary != *primary {
+        return Duty::NewDatabase(format!(
+            "these data belong to epoch {epoch} of {primary}, the service is in epoch {} of {}",
+            register.epoch, register.primary
+        ));
+    }
+    let Some(slot) = attached else {
+        return Duty::NewDatabase(format!(
+            "these data are not a prefix of the primary's: no slot is attached to epoch {epoch}"
+        ));
+    };
+    if register.standby_incarnation != here.incarnation {
+        return Duty::NewDatabase(format!(
+            "these data are life {} of the standby, the register names life {}",
+            here.incarnation, register.standby_incarnation
+        ));
+    }
+    Duty::Follow(here.incarnation, slot.slot.clone())
+}
+
+fn register_behind(register: &Register, epoch: Epoch) -> String {
+    format!(
+        "this database has seen epoch {epoch}, the register is at epoch {}: the register has lost a change or is \
+         not the right one",
+        register.epoch
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Mode, Position, StreamId, agent::Row};
+
+    const EMPTY: Look = Look {
+        site: None,
+        slots: Vec::new(),
+        fence: Fence::Closed,
+        application_schemas: Vec::new(),
+        begun_anew: None,
+    };
+
+    fn register(version: u64, epoch: u64, primary: &str, incarnation: u64) -> Register {
+        Register {
+            version,
+            epoch: Epoch(epoch),
+            primary: Site::new(primary),
+            standby_incarnation: Incarnation(incarnation),
+            ..Register::first(Site::new("nhn"), 0)
+        }
+    }
+
+    /// `nhn`'s look at a row; a slot of another site's stream is attached to `slot_epoch` if given.
+    fn row(epoch: u64, primary: &str, incarnation: u64, slot_epoch: Option<u64>) -> Look {
+        let position = Position { stream: StreamId("theirs".into()), file: 1, offset: 4 };
+        Look {
+            site: Some(Snapshot {
+                row: Row { epoch: Epoch(epoch), primary: Site::new(primary), mode: Mode::Sync, token: 7 },
+                end_of_log: Position { stream: StreamId("mine".into()), ..position.clone() },
+                incarnation: Incarnation(incarnation),
+                seeding: false,
+            }),
+            slots: slot_epoch
+                .map(|epoch| AppliedSlot {
+                    slot: Slot { position, epoch: Epoch(epoch), origin: Site::new("aws") },
+                    pending: None,
+                })
+                .into_iter()
+                .collect(),
+            ..EMPTY
+        }
+    }
+
+    fn seeding(mut look: Look, pending: Option<&str>) -> Look {
+        look.site.as_mut().unwrap().seeding = true;
+        for slot in &mut look.slots {
+            slot.pending = pending.map(str::to_owned);
+        }
+        look
+    }
+
+    fn check(register: impl Into<Option<Register>>, look: Look, expected: &str) {
+        let register = register.into();
+        let found = match derive(&Site::new("nhn"), register.as_ref(), &look) {
+            Duty::Wait(_) => "wait".into(),
+            Duty::Found => "found".into(),
+            Duty::BeginStandby => "begin standby".into(),
+            Duty::Seed(incarnation) => format!("seed {incarnation}"),
+            Duty::Follow(incarnation, _) => format!("follow {incarnation}"),
+            Duty::Primary(epoch) => format!("primary {epoch}"),
+            Duty::AwaitPromotion => "await promotion".into(),
+            Duty::FenceSelf { epoch, primary } => format!("fence self {epoch} {primary}"),
+            Duty::NewDatabase(_) => "new database".into(),
+            Duty::Stop(_) => "stop".into(),
+        };
+        assert_eq!(found, expected, "register {register:?}, look {look:?}");
+    }
+
+    #[test]
+    fn an_empty_database_is_founded_once_and_otherwise_filled() {
+        check(None, EMPTY, "wait");
+        check(register(1, 1, "nhn", 0), EMPTY, "found");
+        check(register(2, 1, "nhn", 0), EMPTY, "stop");
+        check(register(9, 3, "nhn", 4), EMPTY, "stop");
+        check(register(1, 1, "aws", 0), EMPTY, "begin standby");
+        check(register(9, 3, "aws", 4), EMPTY, "begin standby");
+        let foreign = Look { application_schemas: vec!["shop".into()], ..EMPTY };
+        check(register(1, 1, "nhn", 0), foreign.clone(), "found");
+        check(register(1, 1, "aws", 0), foreign, "stop");
+    }
+
+    #[test]
+    fn a_primary_goes_on_only_in_the_registers_epoch() {
+        let mine = || row(2, "nhn", 0, None);
+        check(register(5, 2, "nhn", 1), mine(), "primary 2");
+        check(None, mine(), "primary 2");
+        check(register(6, 3, "aws", 1), mine(), "fence self 3 aws");
+        check(register(9, 5, "aws", 1), mine(), "fence self 5 aws");
+        check(register(6, 3, "nhn", 1), mine(), "stop");
+        check(register(3, 1, "nhn", 1), mine(), "stop");
+        check(register(3, 2, "aws", 1), mine(), "stop");
+    }
+
+    #[test]
+    fn a_primary_whose_log_begins_anew_is_lost_in_sync_and_goes_on_in_solo() {
+        let mut look = Look { begun_anew: Some("it went backwards".into()), ..row(2, "nhn", 0, None) };
+        check(register(5, 2, "nhn", 1), look.clone(), "stop");
+        look.site.as_mut().unwrap().row.mode = Mode::Solo;
+        check(register(5, 2, "nhn", 1), look, "primary 2");
+    }
+
+    #[test]
+    fn a_standby_follows_only_with_an_attached_slot_in_the_named_life() {
+        check(register(5, 2, "aws", 3), row(2, "aws", 3, Some(2)), "follow 3");
+        check(None, row(2, "aws", 3, Some(2)), "follow 3");
+        check(None, row(2, "aws", 3, None), "wait");
+        check(register(5, 2, "aws", 3), row(2, "aws", 3, Some(1)), "new database");
+        check(register(5, 2, "aws", 3), row(2, "aws", 3, None), "new database");
+        check(register(5, 2, "aws", 4), row(2, "aws", 3, Some(2)), "new database");
+        check(register(5, 4, "aws", 3), row(2, "aws", 3, Some(2)), "new database");
+        check(register(5, 1, "aws", 3), row(2, "aws", 3, Some(2)), "stop");
+    }
+
+    #[test]
+    fn a_standby_named_by_the_register_waits_to_be_promoted_unless_it_was_refused() {
+        check(register(6, 3, "nhn", 3), row(2, "aws", 3, Some(2)), "await promotion");
+        check(register(6, 3, "nhn", 3), row(3, "aws", 3, Some(2)), "stop");
+        check(register(6, 4, "nhn", 3), row(2, "aws", 3, Some(2)), "stop");
+    }
+
+    #[test]
+    fn an_unfinished_seeding_begins_again_in_its_life_or_in_a_new_one() {
+        check(register(5, 2, "aws", 3), seeding(row(2, "aws", 3, None), None), "seed 3");
+        check(register(5, 2, "aws", 3), seeding(row(2, "aws", 3, Some(2)), Some("seed:1:1")), "seed 3");
+        check(register(5, 2, "aws", 4), seeding(row(2, "aws", 3, None), None), "begin standby");
+        check(register(5, 3, "aws", 3), seeding(row(2, "aws", 3, None), None), "begin standby");
+        check(register(5, 2, "aws", 3), seeding(row(2, "aws", 3, Some(2)), None), "follow 3");
+        check(register(5, 2, "aws", 3), seeding(row(2, "aws", 3, Some(2)), Some("unknown")), "seed 3");
+    }
+
+    #[test]
+    fn pending_ddl_does_not_detach_a_slot() {
+        let mut look = row(2, "aws", 3, Some(2));
+        look.slots[0].pending = Some("ddl:7:1:99:ab".into());
+        check(register(5, 2, "aws", 3), look, "follow 3");
+    }
+}

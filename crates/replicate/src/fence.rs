@@ -1,0 +1,190 @@
+//! The fence: makes a database refuse the application's writes.
+//!
+//! The order is the point. First the row, so that whatever happens next, nothing is acknowledged in an older epoch;
+//! then the account, so that nobody new comes in; then the sessions that are in; then a look that none is left. Each
+//! step may be found done already: an interrupted fence is finished by asking again.
+//!
+//! It acts only where the row's epoch is lower than the one asked for, or where the row names another site anyway: a
+//! primary is never closed by a fence of its own or an older epoch.
+
+use std::time::Duration;
+
+use model::{
+    Site,
+    agent::{Fence, FenceReply, FenceRequest},
+};
+use mysql_async::{Conn, prelude::Queryable};
+use runtime::clock::Boot;
+
+use crate::{database::DatabaseError, heartbeat::is_mariadb, row};
+
+/// How long sessions that were told to end may take.
+const SESSIONS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two looks at the sessions.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// A fence that has not come anywhere yet.
+pub const NOTHING_DONE: FenceReply = FenceReply {
+    row_raised: false,
+    account_locked: false,
+    sessions_killed: 0,
+    sessions_left: 0,
+    why: None,
+};
+
+/// Closes this database to `application` for every epoch below the request's.
+///
+/// An error says only that it is not known how far it came; ask again.
+pub async fn fence(
+    conn: &mut Conn,
+    site: &Site,
+    application: &str,
+    request: &FenceRequest,
+) -> Result<FenceReply, DatabaseError> {
+    let mut reply = NOTHING_DONE;
+    let Some(before) = row::read(conn).await? else {
+        reply.why = Some("this database has no row yet: it is empty".into());
+        return Ok(reply);
+    };
+    if request.primary != *site && before.row.epoch < request.epoch {
+        row::raise(conn, request.epoch, &request.primary).await?;
+    }
+    let Some(after) = row::read(conn).await? else {
+        reply.why = Some("the row of ghostlight.site is gone".into());
+        return Ok(reply);
+    };
+    reply.row_raised = after.row.epoch >= request.epoch;
+    if after.row.primary == *site {
+        reply.why = Some(format!(
+            "this database is primary in epoch {}: a fence for epoch {} does not concern it",
+            after.row.epoch, request.epoch
+        ));
+        return Ok(reply);
+    }
+    Ok(FenceReply { row_raised: reply.row_raised, ..close(conn, application).await? })
+}
+
+/// Locks the account and ends its sessions, whatever the row says. For databases that are not a primary's.
+pub async fn close(conn: &mut Conn, application: &str) -> Result<FenceReply, DatabaseError> {
+    set_lock(conn, application, true).await?;
+    let (killed, left) = end_sessions(conn, application, &[]).await?;
+    let why = (left > 0).then(|| {
+        format!(
+            "{left} sessions of `{application}` did not end within {} s; ask again",
+            SESSIONS_TIMEOUT.as_secs()
+        )
+    });
+    Ok(FenceReply {
+        row_raised: false,
+        account_locked: true,
+        sessions_killed: killed,
+        sessions_left: left,
+        why,
+    })
+}
+
+/// Lets the application in. Only a primary's database does, after its row says so.
+pub async fn open(conn: &mut Conn, application: &str) -> Result<(), DatabaseError> {
+    set_lock(conn, application, false).await
+}
+
+/// Whether the application's account can write here, as the server's own tables tell.
+pub async fn state(conn: &mut Conn, application: &str) -> Result<Fence, DatabaseError> {
+    let locked = accounts(conn, application).await?;
+    if locked.iter().any(|(_, locked)| !locked) {
+        return Ok(Fence::Open);
+    }
+    let sessions = sessions(conn, application, &[]).await?;
+    Ok(if sessions.is_empty() { Fence::Closed } else { Fence::Open })
+}
+
+/// The hosts for which the account exists, and whether each is locked.
+pub async fn accounts(conn: &mut Conn, user: &str) -> Result<Vec<(String, bool)>, DatabaseError> {
+    let query = if is_mariadb(conn) {
+        "SELECT Host, IFNULL(JSON_VALUE(Priv, '$.account_locked'), 0) IN ('1', 'true') \
+         FROM mysql.global_priv WHERE User = ?"
+    } else {
+        "SELECT Host, account_locked = 'Y' FROM mysql.user WHERE User = ?"
+    };
+    let rows: Vec<(String, u8)> = conn.exec(query, (user,)).await?;
+    Ok(rows.into_iter().map(|(host, locked)| (host, locked != 0)).collect())
+}
+
+/// Locks or unlocks the account for every host; those that are so already are left alone, because each statement
+/// is an event in the log.
+async fn set_lock(conn: &mut Conn, user: &str, lock: bool) -> Result<(), DatabaseError> {
+    let accounts = accounts(conn, user).await?;
+    if accounts.is_empty() {
+        return Err(DatabaseError::Unexpected(format!(
+            "there is no account `{user}`; create it on both sites (accounts are not replicated)"
+        )));
+    }
+    let word = if lock { "LOCK" } else { "UNLOCK" };
+    for (host, locked) in accounts {
+        if locked != lock {
+            conn.query_drop(format!("ALTER USER {}@{} ACCOUNT {word}", quoted(user), quoted(&host))).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends every session of `user` but those in `spare`, and waits for their end. How many were told, how many stayed.
+///
+/// A session may have passed the account's lock just before it was locked and only now become visible; so the
+/// list must be found empty twice.
+pub async fn end_sessions(conn: &mut Conn, user: &str, spare: &[u32]) -> Result<(u64, u64), DatabaseError> {
+    let began = Boot::now();
+    let mut told: Vec<u64> = Vec::new();
+    let mut found_empty = false;
+    loop {
+        let left = sessions(conn, user, spare).await?;
+        if left.is_empty() {
+            if found_empty {
+                return Ok((told.len() as u64, 0));
+            }
+            found_empty = true;
+        } else {
+            found_empty = false;
+            if began.elapsed() > SESSIONS_TIMEOUT {
+                return Ok((told.len() as u64, left.len() as u64));
+            }
+        }
+        for id in left {
+            if told.contains(&id) {
+                continue;
+            }
+            match conn.query_drop(format!("KILL {id}")).await {
+                Ok(()) => told.push(id),
+                // It ended by itself.
+                Err(mysql_async::Error::Server(e)) if e.code == NO_SUCH_THREAD => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+const NO_SUCH_THREAD: u16 = 1094;
+
+async fn sessions(conn: &mut Conn, user: &str, spare: &[u32]) -> Result<Vec<u64>, DatabaseError> {
+    let all: Vec<u64> =
+        conn.exec("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = ?", (user,)).await?;
+    let own = u64::from(conn.id());
+    Ok(all.into_iter().filter(|id| *id != own && !spare.iter().any(|s| u64::from(*s) == *id)).collect())
+}
+
+/// A name as a string literal.
+fn quoted(name: &str) -> String {
+    format!("'{}'", name.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_their_quotes() {
+        assert_eq!(quoted("ticketing"), "'ticketing'");
+        assert_eq!(quoted("o'neil\\"), "'o''neil\\\\'");
+    }
+}

@@ -1,0 +1,236 @@
+//! Typed reads and conditional changes of `ghostlight.site`, `applied`, `heartbeat` and the end of the log.
+//!
+//! Every change is one conditional statement and tells whether it matched: what was believed before is never
+//! assumed. What the changes mean is said where they are decided: [`crate::mode`], [`crate::promote`],
+//! [`crate::fence`].
+
+use std::str::FromStr;
+
+use model::{
+    Epoch, Incarnation, Mode, Position, Site, StreamId,
+    agent::{Row, Slot},
+};
+use mysql_async::{Conn, QueryResult, TextProtocol, prelude::Queryable};
+
+use crate::{checkpoint::Pending, database::DatabaseError, schema};
+
+/// The server's answers when the schema or its tables are not there.
+const NO_SUCH: [u16; 3] = [1049, 1146, 1109];
+
+/// The whole row of `ghostlight.site`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteRow {
+    /// What other processes are told of it.
+    pub row: Row,
+    /// This database's own stream.
+    pub stream: StreamId,
+    /// The life of these data, while they are a standby's.
+    pub incarnation: Incarnation,
+    /// Whether they are still being copied from the primary.
+    pub seeding: bool,
+}
+
+/// The row and, read after it, the end of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The row.
+    pub row: Row,
+    /// The position behind everything that was committed when the row was read.
+    pub end_of_log: Position,
+    /// The life of these data, while they are a standby's.
+    pub incarnation: Incarnation,
+    /// Whether they are still being copied from the primary.
+    pub seeding: bool,
+}
+
+/// A slot of `ghostlight.applied` with what is unfinished in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedSlot {
+    /// The slot.
+    pub slot: Slot,
+    /// The text in `pending`, if any.
+    pub pending: Option<String>,
+}
+
+impl AppliedSlot {
+    /// Whether the position means something: it does not while a seeding is unfinished, or if nobody knows what
+    /// is unfinished.
+    pub fn is_attached(&self) -> bool {
+        match self.pending.as_deref().map(Pending::from_str) {
+            None => true,
+            Some(Ok(pending)) => !pending.is_seed(),
+            Some(Err(_)) => false,
+        }
+    }
+}
+
+const SITE: &str =
+    "SELECT epoch, `primary`, mode, token, stream, incarnation, seeding FROM ghostlight.site WHERE id = 1";
+
+/// The statement that tells the end of the log, in the words of this server.
+pub fn end_of_log_statement(conn: &Conn) -> &'static str {
+    // MySQL 8.2 renamed it, 8.4 dropped the old name; MariaDB's versions begin at 10.
+    match conn.server_version() {
+        (8, minor, _) if minor >= 2 => "SHOW BINARY LOG STATUS",
+        (9, _, _) => "SHOW BINARY LOG STATUS",
+        _ => "SHOW MASTER STATUS",
+    }
+}
+
+/// The row, and then the end of the log, in one round trip.
+///
+/// The order matters to a barrier: the mode is not newer than the position.
+pub async fn snapshot(conn: &mut Conn) -> Result<Snapshot, DatabaseError> {
+    read(conn).await?.ok_or_else(|| DatabaseError::Unexpected("the row of ghostlight.site is gone".into()))
+}
+
+/// As [`snapshot`]; `None` if this database has no row, that is: it is empty to us.
+pub async fn read(conn: &mut Conn) -> Result<Option<Snapshot>, DatabaseError> {
+    let statements = format!("{SITE}; {}", end_of_log_statement(conn));
+    let mut answer = match conn.query_iter(statements).await {
+        Ok(answer) => answer,
+        Err(mysql_async::Error::Server(e)) if NO_SUCH.contains(&e.code) => return Ok(None),
+        Err(e) => return Err(e.into()),
+    };
+    let site = match one_row(&mut answer).await? {
+        Some(row) => Some(site_row(row)?),
+        None => None,
+    };
+    let log = one_row(&mut answer).await?;
+    answer.drop_result().await?;
+    let Some(site) = site else { return Ok(None) };
+    let end_of_log = end_of_log(log, site.stream)?;
+    Ok(Some(Snapshot { row: site.row, end_of_log, incarnation: site.incarnation, seeding: site.seeding }))
+}
+
+/// The row, locked until the transaction ends.
+pub async fn lock(conn: &mut Conn) -> Result<Option<SiteRow>, DatabaseError> {
+    let row: Option<mysql_async::Row> = conn.query_first(format!("{SITE} FOR UPDATE")).await?;
+    row.map(site_row).transpose()
+}
+
+/// The position behind everything that is committed now; `stream` is this database's own.
+pub async fn end(conn: &mut Conn, stream: StreamId) -> Result<Position, DatabaseError> {
+    let statement = end_of_log_statement(conn);
+    let row: Option<mysql_async::Row> = conn.query_first(statement).await?;
+    end_of_log(row, stream)
+}
+
+/// Every slot.
+pub async fn slots(conn: &mut Conn) -> Result<Vec<AppliedSlot>, DatabaseError> {
+    let rows: Vec<(String, u64, u64, String, u64, Option<String>)> = conn
+        .query("SELECT stream, file, `offset`, origin, epoch, pending FROM ghostlight.applied")
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(stream, file, offset, origin, epoch, pending)| AppliedSlot {
+            slot: Slot {
+                position: Position { stream: StreamId(stream), file, offset },
+                epoch: Epoch(epoch),
+                origin: Site::new(origin),
+            },
+            pending,
+        })
+        .collect())
+}
+
+/// Sets the mode to `solo` and draws a new token, where epoch, primary and token are these. Whether it matched.
+pub async fn to_solo(conn: &mut Conn, epoch: Epoch, site: &Site, token: u64) -> Result<bool, DatabaseError> {
+    conn.exec_drop(
+        "UPDATE ghostlight.site SET mode = 'solo', token = ?
+         WHERE id = 1 AND epoch = ? AND `primary` = ? AND token = ?",
+        (schema::new_token(), epoch.0, site.as_str(), token),
+    )
+    .await?;
+    Ok(conn.affected_rows() == 1)
+}
+
+/// Sets the mode to `sync` and draws a new token, where epoch and primary are these. Whether it matched.
+pub async fn to_sync(conn: &mut Conn, epoch: Epoch, site: &Site) -> Result<bool, DatabaseError> {
+    conn.exec_drop(
+        "UPDATE ghostlight.site SET mode = 'sync', token = ? WHERE id = 1 AND epoch = ? AND `primary` = ?",
+        (schema::new_token(), epoch.0, site.as_str()),
+    )
+    .await?;
+    Ok(conn.affected_rows() == 1)
+}
+
+/// Raises the row to `epoch` with `primary`, if it is lower. Whether it was.
+pub async fn raise(conn: &mut Conn, epoch: Epoch, primary: &Site) -> Result<bool, DatabaseError> {
+    conn.exec_drop(
+        "UPDATE ghostlight.site SET epoch = ?, `primary` = ?, mode = 'solo', token = ? WHERE id = 1 AND epoch < ?",
+        (epoch.0, primary.as_str(), schema::new_token(), epoch.0),
+    )
+    .await?;
+    Ok(conn.affected_rows() == 1)
+}
+
+/// Notes that the copying has ended: from now on these data count.
+pub async fn seeded(conn: &mut Conn, incarnation: Incarnation) -> Result<(), DatabaseError> {
+    conn.exec_drop(
+        "UPDATE ghostlight.site SET seeding = 0 WHERE id = 1 AND incarnation = ?",
+        (incarnation.0,),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Names this database's log anew, if it is still called `old`.
+pub async fn new_stream(conn: &mut Conn, old: &StreamId) -> Result<bool, DatabaseError> {
+    conn.exec_drop(
+        "UPDATE ghostlight.site SET stream = ?, token = ? WHERE id = 1 AND stream = ?",
+        (schema::new_stream().0, schema::new_token(), old.0.as_str()),
+    )
+    .await?;
+    let renamed = conn.affected_rows() == 1;
+    if renamed {
+        // What is remembered belongs to the old name.
+        conn.query_drop("UPDATE ghostlight.heartbeat SET file = 0, `offset` = 0, gtid = '' WHERE id = 1").await?;
+    }
+    Ok(renamed)
+}
+
+/// The next row of the present result set; the rest of the set is read and dropped.
+pub(crate) async fn one_row(
+    answer: &mut QueryResult<'_, '_, TextProtocol>,
+) -> Result<Option<mysql_async::Row>, DatabaseError> {
+    Ok(answer.collect::<mysql_async::Row>().await?.into_iter().next())
+}
+
+fn site_row(row: mysql_async::Row) -> Result<SiteRow, DatabaseError> {
+    let (epoch, primary, mode, token, stream, incarnation, seeding): (
+        u64,
+        String,
+        String,
+        u64,
+        String,
+        u64,
+        u8,
+    ) = mysql_async::from_row_opt(row).map_err(|e| DatabaseError::Unexpected(e.to_string()))?;
+    let mode = match mode.as_str() {
+        "sync" => Mode::Sync,
+        "solo" => Mode::Solo,
+        other => return Err(DatabaseError::Unexpected(format!("mode `{other}` in ghostlight.site"))),
+    };
+    Ok(SiteRow {
+        row: Row { epoch: Epoch(epoch), primary: Site::new(primary), mode, token },
+        stream: StreamId(stream),
+        incarnation: Incarnation(incarnation),
+        seeding: seeding != 0,
+    })
+}
+
+pub(crate) fn end_of_log(row: Option<mysql_async::Row>, stream: StreamId) -> Result<Position, DatabaseError> {
+    let Some(row) = row else {
+        return Err(DatabaseError::Unexpected("the server keeps no binary log; start it with log_bin".into()));
+    };
+    let (file, offset) = match (row.get_opt::<String, _>(0), row.get_opt::<u64, _>(1)) {
+        (Some(Ok(file)), Some(Ok(offset))) => (file, offset),
+        _ => return Err(DatabaseError::Unexpected("the end of the log is not a file and an offset".into())),
+    };
+    let number = file.rsplit_once('.').and_then(|(_, digits)| digits.parse().ok());
+    match number {
+        Some(file) => Ok(Position { stream, file, offset }),
+        None => Err(DatabaseError::Unexpected(format!("the log file `{file}` has no number"))),
+    }
+}

@@ -1,0 +1,412 @@
+//! The agent's acts on its database that have an end: a look, making the schema, opening, closing, promoting.
+//!
+//! Each takes a connection and gives it back, looks again at what it left behind, and never lasts longer than
+//! [`ACT_TIMEOUT`]. An act that failed says only that nobody knows how far it came: the loop looks, and begins what
+//! is still missing.
+
+use std::time::Duration;
+
+use model::{
+    Epoch, Incarnation, Mode, Register, Site,
+    agent::{FenceReply, FenceRequest, PromoteReply, PromoteRequest},
+    register::{CasReply, CasRequest},
+};
+use mysql_async::Conn;
+use runtime::{clock::Boot, process::Shutdown};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    apply::{self, FollowProgress, StandbyConfig, StandbyError},
+    database::{DatabaseConfig, DatabaseError},
+    duty::Look,
+    fence, heartbeat,
+    promote::{self, Promotion},
+    register::{RegisterHandle, Seen, Silent},
+    row,
+    schema::{self, Birth},
+    seed,
+};
+
+/// Longer than this no act lasts.
+const ACT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longer than this no look lasts.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What all acts need to know once.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// This site.
+    pub site: Site,
+    /// The application's own endpoint.
+    pub database: DatabaseConfig,
+    /// The application's account.
+    pub application_user: String,
+    /// The register.
+    pub register: RegisterHandle,
+}
+
+/// Why an act did not come to its end. The loop looks and tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum ActError {
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The register.
+    #[error(transparent)]
+    Register(#[from] Silent),
+    /// Somebody changed the register first: read it and think again.
+    #[error("the register was changed by somebody else meanwhile")]
+    Stale,
+}
+
+/// One act.
+#[derive(Debug)]
+pub enum Act {
+    /// Make this database the first primary.
+    Found,
+    /// Announce a new life of the standby's data, then make the schema for it.
+    BeginStandby(Register),
+    /// Let the application in.
+    Open,
+    /// Keep the application out.
+    Close,
+    /// Raise the row to a newer epoch, then keep the application out.
+    FenceSelf(FenceRequest),
+    /// The same, because somebody asked.
+    Fence(FenceRequest, oneshot::Sender<FenceReply>),
+    /// Become primary. Takes the follower along, to end it once the register agrees.
+    Promote(PromoteRequest, Option<Standby>, oneshot::Sender<PromoteReply>),
+    /// Name this database's log anew.
+    NewStream,
+}
+
+/// What an act left behind.
+#[derive(Debug)]
+pub struct Done {
+    /// The connection, if it is still good.
+    pub conn: Option<Conn>,
+    /// The database as it is now, and when that was asked.
+    pub look: Option<(Boot, Look)>,
+    /// The register, if it was read or changed.
+    pub seen: Option<Seen>,
+    /// The follower, if a promotion let it go on.
+    pub standby: Option<Standby>,
+    /// Why it did not come to its end.
+    pub error: Option<ActError>,
+}
+
+/// A running follower.
+#[derive(Debug)]
+pub struct Standby {
+    /// The epoch and the life of the data for which it runs.
+    pub key: (Epoch, Incarnation),
+    /// Asks it to end.
+    pub stop: Shutdown,
+    /// Its end.
+    pub task: JoinHandle<Result<(), StandbyError>>,
+}
+
+/// Carries out `act`.
+pub async fn run(act: Act, means: Means, conn: Option<Conn>) -> Done {
+    let mut done = Done { conn: None, look: None, seen: None, standby: None, error: None };
+    let work = async {
+        let mut conn = match conn {
+            Some(conn) => conn,
+            None => means.database.open().await?,
+        };
+        perform(act, &means, &mut conn, &mut done).await?;
+        let asked = Boot::now();
+        let look = look(&mut conn, &means.application_user, true).await?;
+        Ok::<_, ActError>((conn, asked, look))
+    };
+    match tokio::time::timeout(ACT_TIMEOUT, work).await {
+        Ok(Ok((conn, asked, look))) => {
+            done.conn = Some(conn);
+            done.look = Some((asked, look));
+        }
+        Ok(Err(e)) => done.error = Some(e),
+        Err(_) => {
+            let why = format!("no end within {} s", ACT_TIMEOUT.as_secs());
+            done.error = Some(DatabaseError::Lost(why).into());
+        }
+    }
+    done
+}
+
+async fn perform(act: Act, means: &Means, conn: &mut Conn, done: &mut Done) -> Result<(), ActError> {
+    match act {
+        Act::Found => found(means, conn, done).await,
+        Act::BeginStandby(register) => begin_standby(&register, means, conn, done).await,
+        Act::Open => Ok(fence::open(conn, &means.application_user).await?),
+        Act::Close => {
+            fence::close(conn, &means.application_user).await?;
+            Ok(())
+        }
+        Act::FenceSelf(request) => {
+            let reply = fence::fence(conn, &means.site, &means.application_user, &request).await?;
+            tracing::warn!(
+                epoch = %request.epoch, primary = %request.primary, sessions = reply.sessions_killed,
+                "a newer epoch has begun elsewhere: this database is closed"
+            );
+            Ok(())
+        }
+        Act::Fence(request, reply_to) => {
+            let reply = match fence::fence(conn, &means.site, &means.application_user, &request).await {
+                Ok(reply) => reply,
+                Err(e) => FenceReply {
+                    why: Some(format!("{e}; it is not known how far the fence came, ask again")),
+                    ..fence::NOTHING_DONE
+                },
+            };
+            tracing::info!(epoch = %request.epoch, ?reply, "fenced on request");
+            drop(reply_to.send(reply));
+            Ok(())
+        }
+        Act::Promote(request, standby, reply_to) => {
+            let reply = promote(&request, standby, means, conn, done).await;
+            match &reply {
+                PromoteReply::Promoted { .. } => tracing::info!(epoch = %request.epoch, ?reply, "promoted"),
+                PromoteReply::AlreadyPromoted => tracing::info!(epoch = %request.epoch, "already promoted"),
+                PromoteReply::Refused { why } => {
+                    tracing::error!(epoch = %request.epoch, why, "the promotion is refused for ever");
+                }
+                PromoteReply::NotNow { why } => {
+                    tracing::warn!(epoch = %request.epoch, why, "no promotion now");
+                }
+            }
+            // The asker may have given up; what was done stays done, and the next request finds it.
+            drop(reply_to.send(reply));
+            Ok(())
+        }
+        Act::NewStream => {
+            if let Some(here) = row::read(conn).await? {
+                row::new_stream(conn, &here.end_of_log.stream).await?;
+                tracing::error!(
+                    old = %here.end_of_log.stream,
+                    "this database's log has begun anew and was given a new name; a standby of the old one must be \
+                     filled again"
+                );
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The first primary of all: allowed while the register has never been changed. Read afresh, because between the
+/// look and this act a standby may have begun and changed it, and then this database is not new any more.
+async fn found(means: &Means, conn: &mut Conn, done: &mut Done) -> Result<(), ActError> {
+    let seen = means.register.read().await?;
+    let register = seen.register.clone();
+    done.seen = Some(seen);
+    if register.version != 1 || register.primary != means.site || register.epoch != Epoch::FIRST {
+        return Err(ActError::Stale);
+    }
+    let birth = Birth {
+        epoch: register.epoch,
+        primary: register.primary,
+        incarnation: register.standby_incarnation,
+        seeding: false,
+    };
+    schema::create(conn, &birth).await?;
+    tracing::info!(epoch = %birth.epoch, "this database is the first primary");
+    Ok(())
+}
+
+/// A new life of the standby's data: the register first, because from then on no failover to this site is possible
+/// until the new life has caught up.
+async fn begin_standby(
+    register: &Register,
+    means: &Means,
+    conn: &mut Conn,
+    done: &mut Done,
+) -> Result<(), ActError> {
+    let incarnation = Incarnation(register.standby_incarnation.0 + 1);
+    let record = Register {
+        version: register.version + 1,
+        mode: Mode::Solo,
+        standby_incarnation: incarnation,
+        why: format!("the standby {} is filled anew", means.site),
+        ..register.clone()
+    };
+    let asked = Boot::now();
+    let request = CasRequest { expected_version: register.version, record };
+    let register = match means.register.cas(request).await? {
+        CasReply::Swapped(register) => register,
+        CasReply::Stale(register) => {
+            done.seen = Some(Seen { register, asked });
+            return Err(ActError::Stale);
+        }
+    };
+    let birth = Birth {
+        epoch: register.epoch,
+        primary: register.primary.clone(),
+        incarnation,
+        seeding: true,
+    };
+    done.seen = Some(Seen { register, asked });
+    schema::create(conn, &birth).await?;
+    fence::close(conn, &means.application_user).await?;
+    tracing::info!(epoch = %birth.epoch, %incarnation, primary = %birth.primary, "a new life as standby begins");
+    Ok(())
+}
+
+async fn promote(
+    request: &PromoteRequest,
+    standby: Option<Standby>,
+    means: &Means,
+    conn: &mut Conn,
+    done: &mut Done,
+) -> PromoteReply {
+    // The register itself, not what the asker or our own poll believe.
+    let seen = match means.register.read().await {
+        Ok(seen) => seen,
+        Err(e) => {
+            done.standby = standby;
+            return PromoteReply::NotNow { why: e.to_string() };
+        }
+    };
+    let register = seen.register.clone();
+    done.seen = Some(seen);
+    if register.epoch == request.epoch
+        && register.primary == means.site
+        && let Some(standby) = standby
+    {
+        // Nothing of this process may be applying when the row is locked.
+        standby.stop.cancel();
+        if let Err(e) = standby.task.await {
+            tracing::error!("the follower ended badly: {e}");
+        }
+    } else {
+        done.standby = standby;
+    }
+    let promotion = Promotion {
+        epoch: request.epoch,
+        site: &means.site,
+        register: &register,
+        agent_user: &means.database.user,
+        application_user: &means.application_user,
+    };
+    match promote::promote(conn, &promotion).await {
+        Ok(reply) => reply,
+        Err(e) => PromoteReply::NotNow { why: e.to_string() },
+    }
+}
+
+/// Reads everything on which the loop's next decision rests. With `check_log`, also whether the log is still the one
+/// that it was.
+pub async fn look(
+    conn: &mut Conn,
+    application_user: &str,
+    check_log: bool,
+) -> Result<Look, DatabaseError> {
+    let reading = async {
+        let Some(site) = row::read(conn).await? else {
+            return Ok(Look {
+                site: None,
+                slots: Vec::new(),
+                fence: fence::state(conn, application_user).await?,
+                application_schemas: schema::application_schemas(conn).await?,
+                begun_anew: None,
+            });
+        };
+        Ok(Look {
+            site: Some(site),
+            slots: row::slots(conn).await?,
+            fence: fence::state(conn, application_user).await?,
+            application_schemas: Vec::new(),
+            begun_anew: if check_log { heartbeat::has_begun_anew(conn).await? } else { None },
+        })
+    };
+    match tokio::time::timeout(LOOK_TIMEOUT, reading).await {
+        Ok(result) => result,
+        Err(_) => Err(DatabaseError::Lost(format!("no answer within {} s", LOOK_TIMEOUT.as_secs()))),
+    }
+}
+
+/// Looks every `every` and whenever `row_changes` or `log_begun_anew` count, until `shutdown`.
+///
+/// The log is checked at the first look of every connection (the server may have been away), when somebody suspects
+/// it, and from then on until it has a new name.
+pub async fn keep_looking(
+    means: Means,
+    every: Duration,
+    looks: mpsc::Sender<(Boot, Result<Look, DatabaseError>)>,
+    mut row_changes: watch::Receiver<u64>,
+    mut log_begun_anew: watch::Receiver<u64>,
+    shutdown: Shutdown,
+) {
+    let mut timer = tokio::time::interval(every);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut conn: Option<Conn> = None;
+    let mut check_log = true;
+    loop {
+        tokio::select! {
+            _ = timer.tick() => {}
+            Ok(()) = row_changes.changed() => {}
+            Ok(()) = log_begun_anew.changed() => check_log = true,
+            () = shutdown.cancelled() => return,
+        }
+        let asked = Boot::now();
+        let attempt = async {
+            let mut session = match conn.take() {
+                Some(session) => session,
+                None => {
+                    check_log = true;
+                    means.database.open().await?
+                }
+            };
+            let look = look(&mut session, &means.application_user, check_log).await?;
+            Ok::<_, DatabaseError>((session, look))
+        };
+        let result = tokio::select! {
+            result = attempt => result,
+            () = shutdown.cancelled() => return,
+        };
+        let told = match result {
+            Ok((session, look)) => {
+                conn = Some(session);
+                check_log = look.begun_anew.is_some();
+                looks.send((asked, Ok(look))).await
+            }
+            Err(e) => looks.send((asked, Err(e))).await,
+        };
+        if told.is_err() {
+            return;
+        }
+    }
+}
+
+/// Starts a follower, which fills the database first if it holds nothing yet.
+pub fn start_standby(
+    config: StandbyConfig,
+    seeding: bool,
+    progress: watch::Sender<FollowProgress>,
+) -> Standby {
+    let stop = Shutdown::new();
+    let key = (config.epoch, config.incarnation);
+    let task = tokio::spawn(standby(config, seeding, progress, stop.clone()));
+    Standby { key, stop, task }
+}
+
+async fn standby(
+    config: StandbyConfig,
+    seeding: bool,
+    progress: watch::Sender<FollowProgress>,
+    stop: Shutdown,
+) -> Result<(), StandbyError> {
+    if seeding {
+        let Some(slot) = seed::run(config.clone(), progress.clone(), stop.clone()).await? else {
+            return Ok(());
+        };
+        tracing::info!(at = %slot.position, "the copy of the primary's data is complete");
+    }
+    // Also after a crash between the end of the copy and this note.
+    let mut conn = config.database.open().await?;
+    row::seeded(&mut conn, config.incarnation).await?;
+    drop(conn);
+    apply::follow(config, progress, stop).await
+}
+

@@ -25,6 +25,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Keep one site's database in step with the other's: ship, apply, hold, promote, fence.
+    Agent {
+        /// Which site's.
+        #[arg(long)]
+        site: String,
+    },
     /// Check the topology file.
     Check,
     /// Watch both sites from one place, and act if it leads; on the witness, keep the register too.
@@ -79,6 +85,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         runtime::process::die_with_parent()?;
     }
     match cli.command {
+        Command::Agent { site } => roles::agent::run(&cli.config, model::Site::new(site)),
         Command::Check => {
             topology::load(&cli.config)?;
             Ok(ExitCode::SUCCESS)

@@ -59,8 +59,6 @@ const RETRY_STANDBY: Duration = Duration::from_secs(2);
 pub struct AgentConfig {
     /// This site.
     pub site: Site,
-    /// The other one.
-    pub peer: Site,
     /// The application's own endpoint, with the agent's account.
     pub database: DatabaseConfig,
     /// The application's account.

@@ -4,6 +4,7 @@ use std::{future::Future, process::ExitCode, time::Duration};
 
 use runtime::process::{Shutdown, shutdown_on_signal};
 
+pub(crate) mod agent;
 pub(crate) mod controller;
 pub(crate) mod dns;
 pub(crate) mod gateway;

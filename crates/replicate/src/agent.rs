@@ -645,7 +645,8 @@ impl Loop {
                 .set(i64::try_from(seen.asked.elapsed().as_millis()).unwrap_or(i64::MAX));
         }
         let slot = site.and_then(|site| {
-            look?.slots
+            look?
+                .slots
                 .iter()
                 .find(|s| s.slot.epoch == site.row.epoch && s.is_attached())
                 .map(|s| s.slot.clone())

@@ -15,9 +15,7 @@
 use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use model::{
-    BarrierOutcome, BarrierReply, BarrierRequest, Epoch, Mode, Position, Site, StreamId, Watermark,
-};
+use model::{BarrierOutcome, BarrierReply, BarrierRequest, Epoch, Mode, Position, Site, StreamId, Watermark};
 use mysql_async::Conn;
 use runtime::{clock::Boot, process::Shutdown};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -190,7 +188,9 @@ impl<T> Core<T> {
             }
         }
         // Those who waited before: the newer answer counts for them too, their positions stay their own.
-        if seen.row.mode == Mode::Solo || self.waiting.iter().any(|b| b.waiters.iter().any(|w| w.epoch != seen.row.epoch)) {
+        if seen.row.mode == Mode::Solo
+            || self.waiting.iter().any(|b| b.waiters.iter().any(|w| w.epoch != seen.row.epoch))
+        {
             for batch in std::mem::take(&mut self.waiting) {
                 let mut kept = Batch { position: batch.position, waiters: Vec::new() };
                 for waiter in batch.waiters {

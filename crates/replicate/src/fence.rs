@@ -24,13 +24,8 @@ const SESSIONS_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A fence that has not come anywhere yet.
-pub const NOTHING_DONE: FenceReply = FenceReply {
-    row_raised: false,
-    account_locked: false,
-    sessions_killed: 0,
-    sessions_left: 0,
-    why: None,
-};
+pub const NOTHING_DONE: FenceReply =
+    FenceReply { row_raised: false, account_locked: false, sessions_killed: 0, sessions_left: 0, why: None };
 
 /// Closes this database to `application` for every epoch below the request's.
 ///

@@ -212,10 +212,7 @@ async fn remember(conn: &mut Conn) -> Result<Remembered, DatabaseError> {
 }
 
 /// One heartbeat, in one packet: the commit, the row as it stood in it, and the end of the log behind it.
-async fn beat(
-    conn: &mut Conn,
-    remembered: &Remembered,
-) -> Result<(Beat, Site, Remembered), DatabaseError> {
+async fn beat(conn: &mut Conn, remembered: &Remembered) -> Result<(Beat, Site, Remembered), DatabaseError> {
     let began = Boot::now();
     let gtid = if is_mariadb(conn) { "@@last_gtid" } else { "''" };
     let Remembered { file, offset, gtid: last } = remembered;
@@ -321,6 +318,9 @@ mod tests {
         assert!(!at(4, 4, "0-1-8").is_before(&at(3, 40, "0-1-7")), "the next file");
         assert!(at(1, 300, "0-1-1").is_before(&at(3, 40, "0-1-7")));
         assert!(at(3, 90, "0-1-2").is_before(&at(3, 40, "0-1-7")), "the numbers began again");
-        assert!(!at(3, 90, "0-1-8").is_before(&at(3, 40, "")), "the first beat of a session remembers no number");
+        assert!(
+            !at(3, 90, "0-1-8").is_before(&at(3, 40, "")),
+            "the first beat of a session remembers no number"
+        );
     }
 }

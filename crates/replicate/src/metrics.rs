@@ -92,4 +92,3 @@ impl ReplicateMetrics {
         self.barriers_total.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 }
-

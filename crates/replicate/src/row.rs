@@ -118,9 +118,8 @@ pub async fn end(conn: &mut Conn, stream: StreamId) -> Result<Position, Database
 
 /// Every slot.
 pub async fn slots(conn: &mut Conn) -> Result<Vec<AppliedSlot>, DatabaseError> {
-    let rows: Vec<(String, u64, u64, String, u64, Option<String>)> = conn
-        .query("SELECT stream, file, `offset`, origin, epoch, pending FROM ghostlight.applied")
-        .await?;
+    let rows: Vec<(String, u64, u64, String, u64, Option<String>)> =
+        conn.query("SELECT stream, file, `offset`, origin, epoch, pending FROM ghostlight.applied").await?;
     Ok(rows
         .into_iter()
         .map(|(stream, file, offset, origin, epoch, pending)| AppliedSlot {
@@ -185,7 +184,8 @@ pub async fn new_stream(conn: &mut Conn, old: &StreamId) -> Result<bool, Databas
     let renamed = conn.affected_rows() == 1;
     if renamed {
         // What is remembered belongs to the old name.
-        conn.query_drop("UPDATE ghostlight.heartbeat SET file = 0, `offset` = 0, gtid = '' WHERE id = 1").await?;
+        conn.query_drop("UPDATE ghostlight.heartbeat SET file = 0, `offset` = 0, gtid = '' WHERE id = 1")
+            .await?;
     }
     Ok(renamed)
 }
@@ -222,7 +222,9 @@ fn site_row(row: mysql_async::Row) -> Result<SiteRow, DatabaseError> {
 
 pub(crate) fn end_of_log(row: Option<mysql_async::Row>, stream: StreamId) -> Result<Position, DatabaseError> {
     let Some(row) = row else {
-        return Err(DatabaseError::Unexpected("the server keeps no binary log; start it with log_bin".into()));
+        return Err(DatabaseError::Unexpected(
+            "the server keeps no binary log; start it with log_bin".into(),
+        ));
     };
     let (file, offset) = match (row.get_opt::<String, _>(0), row.get_opt::<u64, _>(1)) {
         (Some(Ok(file)), Some(Ok(offset))) => (file, offset),

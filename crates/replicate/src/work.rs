@@ -240,12 +240,8 @@ async fn begin_standby(
             return Err(ActError::Stale);
         }
     };
-    let birth = Birth {
-        epoch: register.epoch,
-        primary: register.primary.clone(),
-        incarnation,
-        seeding: true,
-    };
+    let birth =
+        Birth { epoch: register.epoch, primary: register.primary.clone(), incarnation, seeding: true };
     done.seen = Some(Seen { register, asked });
     schema::create(conn, &birth).await?;
     fence::close(conn, &means.application_user).await?;
@@ -297,11 +293,7 @@ async fn promote(
 
 /// Reads everything on which the loop's next decision rests. With `check_log`, also whether the log is still the one
 /// that it was.
-pub async fn look(
-    conn: &mut Conn,
-    application_user: &str,
-    check_log: bool,
-) -> Result<Look, DatabaseError> {
+pub async fn look(conn: &mut Conn, application_user: &str, check_log: bool) -> Result<Look, DatabaseError> {
     let reading = async {
         let Some(site) = row::read(conn).await? else {
             return Ok(Look {
@@ -409,4 +401,3 @@ async fn standby(
     drop(conn);
     apply::follow(config, progress, stop).await
 }
-

@@ -155,7 +155,12 @@ fn kept_up(world: &mut World) -> (Machine, Option<Effect>) {
 }
 
 /// Runs the effects until there is none; returns their names.
-fn finish(world: &mut World, machine: &mut Machine, now_ms: u64, mut effect: Option<Effect>) -> Vec<&'static str> {
+fn finish(
+    world: &mut World,
+    machine: &mut Machine,
+    now_ms: u64,
+    mut effect: Option<Effect>,
+) -> Vec<&'static str> {
     let mut done = Vec::new();
     while let Some(wanted) = effect {
         done.push(match wanted {
@@ -240,8 +245,7 @@ fn a_new_life_announced_during_the_wait_ends_the_attempt() {
     let mut world = World::new(Mode::Solo, Mode::Solo);
     let (mut machine, effect) = kept_up(&mut world);
     finish(&mut world, &mut machine, 10, effect);
-    world.register =
-        Register { version: 8, standby_incarnation: Incarnation(1), ..world.register.clone() };
+    world.register = Register { version: 8, standby_incarnation: Incarnation(1), ..world.register.clone() };
     assert_eq!(machine.step(20, Event::RegisterSeen(world.register.clone())), None);
     world.standby_catches_up();
     assert_eq!(machine.step(30, world.mark(0)), None, "the old life's watermark is worth nothing now");

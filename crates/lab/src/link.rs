@@ -8,7 +8,8 @@
 //! the far one) and stays mute, and healing is noticed at once, not at TCP's next attempt.
 //!
 //! The round trip is half on each way: every byte, and every end of a stream, is delivered `rtt_ms / 2` after it was
-//! read, in order; a new connection waits one round trip first.
+//! read at the earliest (timers round up to the next millisecond), in order; a new connection waits one round trip
+//! first.
 
 mod delay;
 

@@ -140,8 +140,16 @@ pub struct Steerer {
     service: Service,
     path: PathBuf,
     /// Held while a steering is judged, written and swapped in, so that two leaders cannot overtake each other.
-    present: Mutex<Steering>,
-    zone: ArcSwap<Zone>,
+    turn: Mutex<()>,
+    /// Read without waiting, not even for a turn that waits for the disk.
+    answered: ArcSwap<Answered>,
+}
+
+/// What is answered: swapped in whole, so that the steering that is told is the one that the zone was made of.
+#[derive(Debug)]
+struct Answered {
+    steering: Steering,
+    zone: Arc<Zone>,
 }
 
 impl Steerer {
@@ -167,37 +175,37 @@ impl Steerer {
         Ok(Steerer {
             service,
             path: path.to_owned(),
-            present: Mutex::new(steering),
-            zone: ArcSwap::from_pointee(zone),
+            turn: Mutex::new(()),
+            answered: ArcSwap::from_pointee(Answered { steering, zone: zone.into() }),
         })
     }
 
     /// The zone to answer from, as of now.
     pub fn zone(&self) -> Arc<Zone> {
-        self.zone.load_full()
+        self.answered.load().zone.clone()
     }
 
     /// The steering in force.
     pub fn present(&self) -> Steering {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.answered.load().steering.clone()
     }
 
     /// Adopts `asked` and returns what is in force afterwards. Blocks on the disk for a moment.
     pub fn steer(&self, asked: Steering) -> Result<Steering, SteerError> {
-        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = self.present();
         let zone = self.service.zone(&asked)?;
         match judge(&present, &asked) {
-            Judgement::Same => {}
-            Judgement::Refuse => return Err(SteerError::Conflict { present: present.clone(), asked }),
+            Judgement::Same => Ok(present),
+            Judgement::Refuse => Err(SteerError::Conflict { present, asked }),
             Judgement::Adopt => {
                 self.remember(&asked)
                     .map_err(|source| SteerError::NotWritten { path: self.path.clone(), source })?;
                 tracing::info!(site = %asked.site, epoch = %asked.epoch, addresses = ?zone.addresses(), "steered");
-                self.zone.store(Arc::new(zone));
-                *present = asked;
+                self.answered.store(Arc::new(Answered { steering: asked.clone(), zone: zone.into() }));
+                Ok(asked)
             }
         }
-        Ok(present.clone())
     }
 
     fn remember(&self, steering: &Steering) -> io::Result<()> {

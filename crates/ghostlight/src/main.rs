@@ -47,6 +47,10 @@ enum Command {
         #[arg(long)]
         site: String,
     },
+    /// Show both sites, the register, and where the public name leads.
+    Status(roles::status::Arguments),
+    /// Run both clouds on this machine, until Ctrl-C.
+    Up(roles::up::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -73,7 +77,9 @@ fn main() -> ExitCode {
 fn exit_code(e: &anyhow::Error) -> u8 {
     if e.is::<topology::Refused>() {
         runtime::EXIT_USAGE
-    } else if e.is::<runtime::listen::ListenError>() {
+    } else if e.is::<runtime::listen::ListenError>()
+        || e.downcast_ref::<lab::up::UpError>().is_some_and(lab::up::UpError::is_unavailable)
+    {
         runtime::EXIT_UNAVAILABLE
     } else {
         1
@@ -92,6 +98,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Controller { place } => roles::controller::run(&cli.config, &place),
         Command::Dns => roles::dns::run(&cli.config),
+        Command::Status(arguments) => roles::status::run(&cli.config, &arguments),
+        Command::Up(arguments) => roles::up::run(arguments),
         Command::Gateway { site } => roles::gateway::run(&cli.config, model::Site::new(site)),
     }
 }

@@ -8,6 +8,8 @@ pub(crate) mod agent;
 pub(crate) mod controller;
 pub(crate) mod dns;
 pub(crate) mod gateway;
+pub(crate) mod status;
+pub(crate) mod up;
 
 /// How long a role may take to end after it was asked to.
 const DRAIN_MAX: Duration = Duration::from_secs(5);

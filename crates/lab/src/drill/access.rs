@@ -201,7 +201,7 @@ impl Access {
 }
 
 /// The lab's control API stands at `.1:7000` of the witness's network.
-fn control_address(topology: &Topology) -> Result<SocketAddr, AccessError> {
+pub(crate) fn control_address(topology: &Topology) -> Result<SocketAddr, AccessError> {
     match topology.witness.controller {
         SocketAddr::V4(witness) if witness.ip().is_loopback() => {
             let [a, b, lab, _] = witness.ip().octets();

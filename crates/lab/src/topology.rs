@@ -1,0 +1,116 @@
+//! The topology file of a lab, written with its comments: it is also the example that operators start from.
+
+use crate::layout::{Addresses, Cloud, INSTANCES};
+
+/// The name that visitors resolve.
+pub const SERVICE_NAME: &str = "tickets.ghostlight.test";
+
+/// What may differ from lab to lab.
+#[derive(Clone, Copy, Debug)]
+pub struct Choices {
+    /// Whether the gateways hold answers to writes.
+    pub gate: bool,
+}
+
+/// The text of `ghostlight.toml` for the lab with these addresses.
+pub fn text(at: Addresses, choices: Choices) -> String {
+    let mut text = format!(
+        r#"# The topology of this lab: two sites on one machine and a witness. Written by `ghostlight up`, anew at each start.
+
+[service]
+name = "{SERVICE_NAME}"
+ttl_s = 5            # seconds that a resolver may keep an answer
+preferred = "nhn"    # primary at the first start, and the goal of a failback
+
+[policy]             # everything that is not written here has its default
+when_standby_lost = "solo"
+solo_after_ms = 2000
+hold_max_ms = 10000
+
+[secrets]            # files beside this one; never the secret itself
+admin_token = {{ file = "secrets/admin.token" }}
+link_token = {{ file = "secrets/link.token" }}
+
+[witness]            # belongs to neither cloud; holds the register
+controller = "{}"
+register_file = "witness/register.json"
+
+[witness.nameserver]
+listen = "{}"
+admin = "{}"
+"#,
+        at.witness_controller(),
+        at.nameserver(),
+        at.nameserver_admin(),
+    );
+    for cloud in Cloud::BOTH {
+        text.push_str(&site(at, cloud, choices));
+    }
+    text
+}
+
+fn site(at: Addresses, cloud: Cloud, choices: Choices) -> String {
+    let targets: Vec<String> = (1..=INSTANCES).map(|i| format!("\"{}\"", at.ticketing(cloud, i))).collect();
+    let gate =
+        if choices.gate { "" } else { "gate = false         # only to prove what the gate is worth\n" };
+    format!(
+        r#"
+[sites.{name}]
+controller = "{controller}"
+
+[sites.{name}.database]
+address = "{database}"
+user = "ghostlight"
+password = {{ file = "secrets/db-agent.password" }}
+application_user = "ticketing"    # locked wherever it must not write
+
+[sites.{name}.agent]
+admin = "{agent_admin}"
+link = "{agent_link}"
+
+[sites.{name}.gateway]
+listen = "{gateway}"              # also what the name server answers for this site
+admin = "{gateway_admin}"
+targets = [{targets}]
+{gate}
+[sites.{name}.peer]               # how this site reaches the other one, over the link
+agent_link = "{peer_link}"
+agent_admin = "{peer_admin}"
+gateway = "{peer_gateway}"
+"#,
+        name = cloud.name(),
+        controller = at.controller(cloud),
+        database = at.database(cloud),
+        agent_admin = at.agent_admin(cloud),
+        agent_link = at.agent_link(cloud),
+        gateway = at.gateway(cloud),
+        gateway_admin = at.gateway_admin(cloud),
+        targets = targets.join(", "),
+        peer_link = at.peer_agent_link(cloud),
+        peer_admin = at.peer_agent_admin(cloud),
+        peer_gateway = at.peer_gateway(cloud),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use model::{Site, topology::Topology};
+    use runtime::config;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_a_topology_without_faults() {
+        for (number, gate) in [(0, true), (250, false)] {
+            let text = text(Addresses::of(number), Choices { gate });
+            let loaded = config::parse::<Topology>(Path::new("ghostlight.toml"), text).unwrap();
+            assert_eq!(loaded.value.faults(), []);
+            let nhn = &loaded.value.sites[&Site::new("nhn")];
+            assert_eq!(nhn.gateway.gate, gate);
+            assert_eq!(nhn.gateway.listen, format!("127.10.{number}.1:8080").parse().unwrap());
+            assert_eq!(nhn.peer.agent_link, format!("127.10.{number}.9:7101").parse().unwrap());
+        }
+    }
+}

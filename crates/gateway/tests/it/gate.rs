@@ -84,8 +84,9 @@ async fn a_new_epoch_makes_the_outcome_unknown_and_marks_the_client() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_that_waits_when_a_barrier_tells_of_a_new_epoch_is_unknown() {
     let stage = stage().await;
-    let (mut one, mut two) = (stage.send(POST).await, stage.send(POST).await);
+    let mut one = stage.send(POST).await;
     let first = stage.agent.asked().await;
+    let mut two = stage.send(POST).await;
     let _second = stage.agent.asked().await;
     first.reply_with(BarrierReply {
         outcome: BarrierOutcome::EpochChanged,

@@ -84,6 +84,11 @@ impl Desk {
         Ok(self.store.catalogue().await?)
     }
 
+    /// Shows by seats sold, most first.
+    pub async fn ranking(&self) -> Result<Vec<(u32, u64)>, Refusal> {
+        Ok(self.store.sold_by_show().await?)
+    }
+
     /// Makes an account. Asking again with the same address and password finds the same account.
     pub async fn sign_up(&self, signup: Signup) -> Result<Account, Refusal> {
         let email = signup.email.trim().to_lowercase();

@@ -25,6 +25,7 @@ pub mod payment;
 pub mod refusal;
 pub mod session;
 pub mod store;
+mod view;
 
 use std::time::Duration;
 

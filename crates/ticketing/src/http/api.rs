@@ -5,7 +5,7 @@
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, Request, State},
+    extract::{Path, Query, Request, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::visitor::{Visitor, is_foreign};
 use crate::{
     calendar::iso,
-    catalogue::{Event, Text},
+    catalogue::{Event, Text, split_seat},
     desk::{Desk, Signup},
     ids::{HoldId, IdempotencyKey},
     lang::Lang,
@@ -174,17 +174,33 @@ fn event_json(event: &Event<'_>, now_ms: u64) -> Value {
     })
 }
 
+#[derive(Deserialize, Default)]
+struct Part {
+    section: Option<String>,
+}
+
 /// `sections[].rows[i]` is how many seats row `i + 1` has; a seat's name is `<section id>-<row>-<number>`.
-async fn seats(State(desk): State<Desk>, visitor: Visitor, Path(id): Path<u32>) -> Answer {
+/// With `?section=F3` only what is taken there.
+async fn seats(
+    State(desk): State<Desk>,
+    visitor: Visitor,
+    Path(id): Path<u32>,
+    part: Result<Query<Part>, QueryRejection>,
+) -> Answer {
     let lang = visitor.lang;
+    let part = part.map(|q| q.0.section).unwrap_or_default();
     let catalogue = desk.catalogue().await.map_err(|e| No(e, lang))?;
     let event = catalogue.event(id).ok_or(No(Refusal::NoSuch, lang))?;
-    let taken = desk.store.taken(id, desk.clock.now_ms()).await.map_err(|e| No(e.into(), lang))?;
+    let mut taken = desk.store.taken(id, desk.clock.now_ms()).await.map_err(|e| No(e.into(), lang))?;
+    if let Some(section) = &part {
+        taken.retain(|t| split_seat(&t.seat).is_some_and(|(of, ..)| of == section));
+    }
     let sections: Vec<Value> = event
         .hall
         .layout
         .sections
         .iter()
+        .filter(|s| part.as_ref().is_none_or(|section| s.id == *section))
         .map(|s| {
             json!({
                 "id": s.id,

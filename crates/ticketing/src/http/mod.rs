@@ -1,22 +1,58 @@
 //! The site's addresses. Each handler extracts, calls the desk, renders; it decides nothing.
 
+mod account;
+mod answer;
 mod api;
+mod assets;
+mod booking;
+mod edge;
+mod home;
+mod seats;
+mod show;
 mod visitor;
 
 use axum::{
     Router,
     extract::State,
     http::StatusCode,
+    middleware,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 
-use crate::desk::Desk;
+pub(crate) use assets::address as asset;
+pub(crate) use visitor::Visitor;
+
+use crate::{desk::Desk, refusal::Refusal};
 
 /// Every address.
 pub fn router(desk: Desk) -> Router {
     Router::new()
+        .route("/", get(home::front))
+        .route("/musical", get(home::musicals))
+        .route("/concert", get(home::concerts))
+        .route("/sports", get(home::sports))
+        .route("/shows/{slug}", get(show::show))
+        .route("/performances/{id}", get(seats::map))
+        .route("/performances/{id}/hold", post(seats::take).get(seats::back))
+        .route("/checkout/{hold}", get(booking::checkout))
+        .route("/checkout/{hold}/pay", post(booking::pay).get(booking::back))
+        .route("/checkout/{hold}/release", post(booking::release).get(booking::back))
+        .route("/bookings/{no}", get(booking::done))
+        .route("/my", get(booking::mine))
+        .route("/signup", get(account::sign_up_form).post(account::sign_up))
+        .route("/login", get(account::sign_in_form).post(account::sign_in))
+        .route("/logout", post(account::sign_out).get(home::back))
+        .route("/terms", get(account::terms))
+        .route("/en", get(home::in_english))
+        .route("/en/{*rest}", get(home::in_english))
+        .route("/ko", get(home::in_korean))
+        .route("/ko/{*rest}", get(home::in_korean))
+        .route("/posters/{file}", get(assets::poster))
+        .route("/assets/{name}", get(assets::file))
+        .fallback(nowhere)
         .nest("/api", api::routes())
+        .layer(middleware::from_fn(edge::finish))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(desk)
@@ -27,4 +63,21 @@ async fn ready(State(desk): State<Desk>) -> Response {
         Ok(()) => "ready\n".into_response(),
         Err(e) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {e}\n")).into_response(),
     }
+}
+
+async fn nowhere(State(desk): State<Desk>, visitor: Visitor) -> Response {
+    answer::finish(&desk, &visitor, Err(Refusal::NoSuch))
+}
+
+/// A text as a part of a query.
+pub(crate) fn percent(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for b in text.bytes() {
+        if b.is_ascii_alphanumeric() || b"-_.~/".contains(&b) {
+            out.push(char::from(b));
+        } else {
+            out.push_str(&format!("%{b:02X}"));
+        }
+    }
+    out
 }

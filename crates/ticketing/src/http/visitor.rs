@@ -19,7 +19,6 @@ pub(super) const LANG_COOKIE: &str = "lang";
 
 /// Somebody looking at a page.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "the pages that read all of it come next")]
 pub(crate) struct Visitor {
     pub(crate) lang: Lang,
     pub(crate) session: Option<Session>,

@@ -1,0 +1,138 @@
+//! Checkout, done, my page.
+
+use maud::{Markup, html};
+
+use super::{Frame, page, part, show::fees};
+use crate::{
+    calendar::{date, time},
+    catalogue::{Catalogue, Event},
+    desk::OpenHold,
+    lang::won,
+    store::{Account, Booked},
+};
+
+/// Three steps in one column: look once more, who you are, pay.
+pub(crate) fn checkout(
+    frame: &Frame<'_>,
+    event: &Event<'_>,
+    open: &OpenHold,
+    account: &Account,
+    notice: Option<&str>,
+) -> Markup {
+    let lang = frame.lang();
+    let hold = &open.hold;
+    let body = html! {
+        div.column {
+            div.checkout-top {
+                h1 { (frame.t("예매 확인과 결제", "Check and pay")) }
+                (part::timer(frame, hold.held_until_ms, frame.t("시간이 지났어요. 좌석을 다시 골라 주세요.", "The time is over. Please choose again.")))
+            }
+            @if let Some(sentence) = notice { (part::notice(sentence)) }
+            section.step {
+                h2 { span.step-no { "1" } (frame.t("고른 좌석", "Your seats")) }
+                (part::summary(frame, event, &hold.seats))
+            }
+            section.step {
+                h2 { span.step-no { "2" } (frame.t("예매하는 분", "Who is booking")) }
+                table.facts {
+                    tr { th scope="row" { (frame.t("이름", "Name")) } td { (account.name) } }
+                    tr { th scope="row" { (frame.t("이메일", "E-mail")) } td { (account.email) } }
+                    tr { th scope="row" { (frame.t("받는 방법", "Delivery")) } td { (frame.t("모바일 티켓", "Mobile ticket")) } }
+                }
+            }
+            section.step {
+                h2 { span.step-no { "3" } (frame.t("결제", "Payment")) }
+                form method="post" action=(format!("/checkout/{}/pay", hold.id)) {
+                    (frame.token_field())
+                    fieldset.methods {
+                        legend.quiet { (frame.t("결제 수단", "How to pay")) }
+                        label { input type="radio" name="method" value="test" checked; span { strong { (frame.t("시험 결제", "Test payment")) } span.quiet { (frame.t("돈이 빠져나가지 않아요", "no money moves")) } } }
+                        label { input type="radio" name="method" value="test-decline"; span { strong { (frame.t("거절되는 시험 결제", "Test payment, declined")) } span.quiet { (frame.t("거절될 때를 보여 드려요", "shows what a refusal looks like")) } } }
+                    }
+                    table.facts.total {
+                        tr { th scope="row" { (frame.t("티켓", "Tickets")) } td { (won(lang, hold.amount_won)) " (" (hold.seats.len()) (frame.t("매)", ")")) } }
+                        tr { th scope="row" { (frame.t("예매 수수료", "Booking fee")) } td { (won(lang, 0)) } }
+                        tr.sum { th scope="row" { (frame.t("결제할 금액", "To pay")) } td { strong { (won(lang, hold.amount_won)) } } }
+                    }
+                    details { summary { (frame.t("취소 수수료 보기", "What cancelling costs")) } (fees(frame)) }
+                    button.button.wide type="submit" { (won(lang, hold.amount_won)) (frame.t(" 결제하기", " · pay")) }
+                    p.quiet { (frame.t("버튼을 여러 번 눌러도 한 번만 결제돼요.", "Pressing twice pays once.")) }
+                }
+                form method="post" action=(format!("/checkout/{}/release", hold.id)) {
+                    (frame.token_field())
+                    button.plain { (frame.t("취소하고 좌석 놓기", "Cancel and give the seats back")) }
+                }
+            }
+        }
+    };
+    page(frame, frame.t("결제", "Payment"), body)
+}
+
+/// The booking is made.
+pub(crate) fn done(frame: &Frame<'_>, event: &Event<'_>, booking: &Booked) -> Markup {
+    let body = html! {
+        div.column.done {
+            p.eyebrow { (frame.t("예매를 마쳤어요", "You are booked")) }
+            h1 { (frame.t("무대에서 만나요", "See you at the stage")) }
+            p.booking-no-label { (frame.t("예매번호", "Booking number")) }
+            p.booking-no data-booking-no=(booking.no.as_str()) { (booking.no.grouped()) }
+            (ticket(frame, event, booking))
+            p.row { a.button href="/my" { (frame.t("내 티켓 보기", "My tickets")) } a.plain href="/" { (frame.t("처음으로", "Front page")) } }
+        }
+    };
+    page(frame, frame.t("예매 완료", "Booked"), body)
+}
+
+/// My page: tickets as tickets.
+pub(crate) fn mine(
+    frame: &Frame<'_>,
+    account: &Account,
+    bookings: &[Booked],
+    catalogue: &Catalogue,
+) -> Markup {
+    let coming = |b: &&Booked| {
+        catalogue.event(b.performance).is_some_and(|e| e.performance.starts_at_ms >= frame.now_ms)
+    };
+    let (next, past): (Vec<&Booked>, Vec<&Booked>) = bookings.iter().partition(coming);
+    let body = html! {
+        div.column {
+            div.my-head {
+                div {
+                    h1 { (account.name) (frame.t("님의 티켓", "'s tickets")) }
+                    p.quiet { (account.email) }
+                }
+                form method="post" action="/logout" { (frame.token_field()) button.plain { (frame.t("로그아웃", "Sign out")) } }
+            }
+            @if bookings.is_empty() {
+                div.empty {
+                    p { (frame.t("아직 예매한 공연이 없어요.", "No tickets yet.")) }
+                    a.button href="/" { (frame.t("공연 둘러보기", "Look around")) }
+                }
+            }
+            @for booking in next { @if let Some(event) = catalogue.event(booking.performance) { (ticket(frame, &event, booking)) } }
+            @if !past.is_empty() { h2 { (frame.t("지난 공연", "Past")) } }
+            @for booking in past { @if let Some(event) = catalogue.event(booking.performance) { (ticket(frame, &event, booking)) } }
+        }
+    };
+    page(frame, frame.t("마이페이지", "My tickets"), body)
+}
+
+/// A ticket, with a stub.
+fn ticket(frame: &Frame<'_>, event: &Event<'_>, booking: &Booked) -> Markup {
+    let lang = frame.lang();
+    html! {
+        article.ticket aria-label=(event.show.title.in_lang(lang)) {
+            (part::poster_of(frame, event.show, true))
+            div.ticket-main {
+                p.eyebrow { (event.show.category.name(lang)) }
+                h2 { a href=(format!("/bookings/{}", booking.no)) { (event.show.title.in_lang(lang)) } }
+                p { strong { (date(lang, event.performance.starts_at_ms)) " " (time(event.performance.starts_at_ms)) } br; (event.hall.name.in_lang(lang)) }
+                ul.seats-plain { @for seat in &booking.seats { li { (event.seat_name(lang, seat)) } } }
+            }
+            div.ticket-stub {
+                p { span.quiet { (frame.t("예매번호", "Booking number")) } br; strong.mono { (booking.no.grouped()) } }
+                p { span.quiet { (booking.seats.len()) (frame.t("매", " tickets")) } br; strong { (won(lang, booking.amount_won)) } }
+            }
+        }
+    }
+}

@@ -156,7 +156,8 @@ pub struct Core {
     refused: Option<(Site, Epoch, String)>,
     leadership: Leadership,
     running: Vec<Step>,
-    failed: Vec<(Step, u64)>,
+    /// Steps that ended lately, and until when they are not begun again.
+    resting: Vec<(Step, u64)>,
     verdict: Verdict,
     due: Due,
     sequence: u64,
@@ -210,7 +211,7 @@ impl Core {
             promoted: None,
             refused: None,
             running: Vec::new(),
-            failed: Vec::new(),
+            resting: Vec::new(),
             verdict: Verdict { problems: Vec::new(), plan: model::Plan::default(), reasons: Vec::new() },
             due: Due::default(),
             sequence: 0,
@@ -390,9 +391,10 @@ impl Core {
 
     fn ended(&mut self, now_ms: u64, began_ms: u64, step: &Step, outcome: &Outcome) {
         self.running.retain(|s| !is_same(s, step));
-        if !outcome.is_done() {
-            self.failed.push((step.clone(), now_ms));
-        }
+        // What is done shows in the world only when the other side has been looked at again.
+        let seen_ms = self.policy.probe_interval_ms + self.policy.probe_timeout_ms;
+        let rest_ms = if outcome.is_done() { seen_ms } else { RETRY_MS };
+        self.resting.push((step.clone(), now_ms + rest_ms));
         match (outcome, step) {
             (Outcome::Moved { record } | Outcome::Stale { record }, _) => {
                 self.learn(now_ms, began_ms, record.clone());
@@ -450,7 +452,7 @@ impl Core {
             let verdict = self.verdict.clone();
             effects.push(self.note(now_ms, wall_ms, What::Judged { verdict }));
         }
-        self.failed.retain(|(_, at_ms)| now_ms - at_ms < RETRY_MS);
+        self.resting.retain(|(_, until_ms)| now_ms < *until_ms);
         let Some(register) = world.register.as_ref().filter(|_| self.leads(now_ms)) else { return };
         let faults = check::lint(&self.verdict.plan, &register.value);
         if !faults.is_empty() {
@@ -463,8 +465,8 @@ impl Core {
         for step in self.verdict.plan.steps.clone() {
             let alone = matches!(step, Step::MoveRegister { .. } | Step::Promote { .. });
             let under_way = self.running.iter().any(|s| is_same(s, &step));
-            let just_failed = self.failed.iter().any(|(s, _)| is_same(s, &step));
-            if !under_way && !just_failed {
+            let rests = self.resting.iter().any(|(s, _)| is_same(s, &step));
+            if !under_way && !rests {
                 self.running.push(step.clone());
                 effects.push(self.note(now_ms, wall_ms, What::Began { step: step.clone() }));
                 effects.push(Effect::Take { step });

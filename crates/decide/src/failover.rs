@@ -20,7 +20,7 @@ use model::{
 
 use crate::{
     problem,
-    world::{Beliefs, Loss, Sight, World},
+    world::{Beliefs, Loss, Promotion, Sight, World},
 };
 
 /// Judges this view of the world. The same view gives the same verdict.
@@ -104,8 +104,9 @@ fn doubts(b: &Beliefs<'_>) -> Vec<Hold> {
     let standby = || Place::Site(b.standby.clone());
     let witness = || Place::Witness;
     let primary = b.primary.clone();
-    if !b.promoted() && b.register.epoch > Epoch::FIRST {
-        // Nobody can commit yet; whether it is "lost" is not the question.
+    if b.register.mode == Mode::Solo && b.promotion() == Promotion::Missing && b.register.epoch > Epoch::FIRST
+    {
+        // Nobody can commit yet; whether it is "lost" is not the question. (In `sync` it has served.)
         return vec![Hold::NotPromotedYet { primary }];
     }
     let blind = |place: Place, sight: &Sight| match sight {
@@ -170,7 +171,7 @@ fn unfinished(b: &Beliefs<'_>, holds: &mut Vec<Hold>) -> Vec<Step> {
     let mut steps = Vec::new();
 
     // In the first epoch the database makes itself primary; there is nothing to promote from.
-    let mut will_serve = b.promoted();
+    let mut will_serve = b.promotion() == Promotion::Done;
     if !will_serve && epoch > Epoch::FIRST {
         if problem::promotion_refused(b) {
             let told = b.world.refused.as_ref().filter(|(_, e, _)| *e == epoch).map(|(.., why)| why.clone());

@@ -8,7 +8,7 @@ use model::{
     agent::{Fence, Role, StandbyPhase},
 };
 
-use crate::world::{Beliefs, Loss, Sight, is_gone};
+use crate::world::{Beliefs, Loss, Promotion, Sight, is_gone};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,7 +88,7 @@ pub const TABLE: &[Entry] = &[
         ko: "레지스터는 {primary}를 지정하지만 데이터베이스 승격이 아직 끝나지 않았습니다.",
         holds: |b| {
             let known = b.ahead_of_register().is_none() && !promotion_refused(b);
-            b.register.epoch > Epoch::FIRST && !b.promoted() && known
+            b.register.epoch > Epoch::FIRST && b.promotion() == Promotion::Missing && known
         },
     },
     Entry {

@@ -4,8 +4,8 @@
 //! conclusion that matters, that a viewpoint has *lost* the primary, is drawn in [`sight`] and [`standby_sight`].
 
 use model::{
-    Epoch, Place, Register, Site,
-    agent::AgentStatus,
+    Epoch, Mode, Place, Register, Site,
+    agent::{AgentStatus, Fence},
     observation::{Observation, Probe, ProbeResult},
     plan::Steering,
     topology::Policy,
@@ -103,6 +103,17 @@ impl Sight {
     }
 }
 
+/// Whether the register's primary has begun its epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promotion {
+    /// It has, and is open.
+    Done,
+    /// Its row says that it has not, or its account is still locked.
+    Missing,
+    /// Its row is not known, and nothing else proves it.
+    Unknown,
+}
+
 /// What an agent said, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Said<'w> {
@@ -185,16 +196,29 @@ impl<'w> Beliefs<'w> {
         })
     }
 
-    /// Whether the primary's database is known to be promoted to the register's epoch, and open.
-    pub fn promoted(&self) -> bool {
+    /// Whether the primary's database serves in the register's epoch.
+    pub fn promotion(&self) -> Promotion {
         let told = self.world.promoted.as_ref();
         let confirmed =
             told.is_some_and(|(site, epoch)| site == self.primary && *epoch == self.register.epoch);
-        confirmed
-            || self
-                .primary_row()
-                .is_some_and(|row| row.epoch == self.register.epoch && row.primary == *self.primary)
-                && !self.primary_said.is_some_and(|s| s.status.fence == model::agent::Fence::Closed)
+        // Only a promoted primary can have taken the mode to `sync`, and only one can commit.
+        let proven = self.register.mode == Mode::Sync
+            || self.from_witness == Sight::Healthy
+            || self.from_standby == Sight::Healthy;
+        let closed = self.primary_said.is_some_and(|s| s.status.fence == Fence::Closed);
+        match self.primary_row() {
+            _ if confirmed => Promotion::Done,
+            Some(row) if row.epoch == self.register.epoch && row.primary == *self.primary => {
+                if closed {
+                    Promotion::Missing
+                } else {
+                    Promotion::Done
+                }
+            }
+            Some(_) => Promotion::Missing,
+            None if proven => Promotion::Done,
+            None => Promotion::Unknown,
+        }
     }
 
     /// The primary's row, as last told.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use decide::{World, check, judge, world::Heard};
 use model::{
-    Epoch, Place, Register, Site, Step, Verdict,
+    Epoch, Mode, Place, Register, Site, Step, Verdict,
     agent::AgentStatus,
     observation::{Observation, ProbeResult, View},
     plan::Steering,
@@ -150,7 +150,8 @@ pub struct Core {
     /// register has truly gone back.
     register_heard_at_ms: u64,
     register_questions: u32,
-    epoch_since_ms: u64,
+    /// When the register's epoch was seen to begin; `None` if that was before our own beginning.
+    epoch_since_ms: Option<u64>,
     steering: Option<(Steering, u64)>,
     promoted: Option<(Site, Epoch, u64)>,
     refused: Option<(Site, Epoch, String)>,
@@ -206,7 +207,7 @@ impl Core {
             register_read_at_ms: 0,
             register_heard_at_ms: 0,
             register_questions: 0,
-            epoch_since_ms: 0,
+            epoch_since_ms: None,
             steering: None,
             promoted: None,
             refused: None,
@@ -376,8 +377,14 @@ impl Core {
         if known.is_none_or(|k| k.version != record.version) {
             self.register_heard_at_ms = now_ms;
         }
-        if known.is_none_or(|k| k.epoch != record.epoch) {
-            self.epoch_since_ms = now_ms;
+        // A controller that has just begun does not know how old the epoch is. One that is in `sync` already is not
+        // young: its standby has been filled since. One in `solo` may be, so the pause counts from here.
+        let began = match known {
+            None => record.mode == Mode::Solo,
+            Some(known) => known.epoch != record.epoch,
+        };
+        if began {
+            self.epoch_since_ms = Some(now_ms);
         }
         if known.is_some_and(|k| k.primary != record.primary)
             && let Some(own) = self.own.get_mut(&record.primary)
@@ -437,7 +444,7 @@ impl Core {
             observations,
             steering: steering.map(|(s, _)| s.clone()),
             refused: self.refused.clone(),
-            epoch_age_ms: now_ms.saturating_sub(self.epoch_since_ms),
+            epoch_age_ms: self.epoch_since_ms.map_or(u64::MAX, |since| now_ms.saturating_sub(since)),
             wall_ms,
         }
     }

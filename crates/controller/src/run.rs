@@ -15,6 +15,7 @@ use runtime::{
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
+    task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
 
@@ -86,14 +87,14 @@ struct Effects {
 async fn drive(
     mut core: Core,
     mut mailbox: mpsc::UnboundedReceiver<Event>,
-    effects: Effects,
+    mut effects: Effects,
     shutdown: Shutdown,
 ) {
     let mut ticks = interval(Duration::from_millis(TICK_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let event = tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = shutdown.cancelled() => break,
             _ = ticks.tick() => Event::Tick,
             Some(event) = mailbox.recv() => event,
         };
@@ -113,6 +114,7 @@ async fn drive(
         let observations = core.observations(now.as_ms());
         effects.show.send_replace(Arc::new(Snapshot { at: now, observations, view: Some(view) }));
     }
+    effects.limbs.tasks.shutdown().await;
 }
 
 /// Carries out effects, each in a task of its own with a deadline, and mails what came of it.
@@ -125,6 +127,8 @@ struct Limbs {
     timeout: Duration,
     mail: mpsc::UnboundedSender<Event>,
     metrics: ControllerMetrics,
+    /// Everything under way. Ended with the loop, so that nothing of a controller outlives it.
+    tasks: JoinSet<()>,
 }
 
 impl Limbs {
@@ -154,10 +158,11 @@ impl Limbs {
             timeout: Duration::from_millis(topology.policy.probe_timeout_ms),
             mail,
             metrics,
+            tasks: JoinSet::new(),
         }
     }
 
-    fn begin(&self, effect: Effect) {
+    fn begin(&mut self, effect: Effect) {
         let sent_ms = Boot::now().as_ms();
         match effect {
             Effect::Probe { of, target, sequence } => {
@@ -226,9 +231,10 @@ impl Limbs {
         }
     }
 
-    fn spawn(&self, task: impl Future<Output = Event> + Send + 'static) {
+    fn spawn(&mut self, task: impl Future<Output = Event> + Send + 'static) {
         let mail = self.mail.clone();
-        tokio::spawn(async move {
+        while self.tasks.try_join_next().is_some() {} // forget what has ended
+        self.tasks.spawn(async move {
             let event = task.await;
             // The loop has ended when nobody takes mail any more: nothing is left to be told.
             mail.send(event).ok();

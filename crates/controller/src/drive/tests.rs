@@ -2,7 +2,7 @@
 //! clock of its own. Every story here is the same on every run.
 
 use model::{
-    Incarnation, Mode, Position, StreamId,
+    Incarnation, Position, StreamId,
     agent::{Fence, Role, Row, Slot, StandbyPhase},
     register::Lease,
 };
@@ -108,7 +108,7 @@ impl Sim {
                     self.lease = (None, self.now + 1_500); // nobody leads until an older lease has ended
                 }
             }
-            if self.now % TICK_MS == 0 {
+            if self.now.is_multiple_of(TICK_MS) {
                 for place in self.cores.keys().cloned().collect::<Vec<_>>() {
                     self.tell(&place, Event::Tick);
                 }
@@ -125,7 +125,7 @@ impl Sim {
 
     /// The primary's heartbeats reach the standby.
     fn beat(&mut self) {
-        if self.now % 200 != 0 || self.link_cut {
+        if !self.now.is_multiple_of(200) || self.link_cut {
             return;
         }
         let beating: Vec<Site> = self
@@ -394,6 +394,18 @@ fn leaders_that_die_one_after_the_other_do_not_stop_it_either() {
     }
     sim.run(12_000);
     sim.assert_failed_over("three deaths");
+}
+
+/// Nobody is left who saw the primary alive; the standby's agent and fresh probes are enough.
+#[test]
+fn controllers_that_were_all_restarted_in_the_dark_find_the_loss_themselves() {
+    let mut sim = Sim::healthy("witness");
+    sim.go_dark(&nhn());
+    for place in [Place::Witness, Place::Site(aws())] {
+        sim.kill(&place);
+    }
+    sim.run(6_000);
+    sim.assert_failed_over("restarted in the dark");
 }
 
 #[test]

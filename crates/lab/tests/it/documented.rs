@@ -2,17 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use lab::drill::{
-    site_loss::{Round, Summary},
-    watch::Phases,
+use lab::{
+    drill::{
+        site_loss::{Round, Summary},
+        watch::Phases,
+    },
+    status::Report,
+};
+use model::{
+    Register, Site,
+    agent::{AgentStatus, Fence, Role, StandbyPhase},
+    gateway::GatewayStatus,
 };
 use serde::Serialize;
 
 const DOCUMENT: &str = include_str!("../../../../docs/json-output.md");
 
-/// Holds the table under the headings `command` and `part` against the keys of `value`.
+/// Holds the table under the headings `command` and `part` against the keys of `values`, all together.
 #[track_caller]
-fn check(command: &str, part: &str, value: &impl Serialize) {
+fn check<T: Serialize>(command: &str, part: &str, values: &[T]) {
     let section = DOCUMENT.split("\n## ").find(|s| s.starts_with(command)).expect("the command's heading");
     let table = section.split("\n### ").find(|s| s.starts_with(part)).expect("the part's heading");
     let documented: BTreeSet<&str> = table
@@ -20,15 +28,62 @@ fn check(command: &str, part: &str, value: &impl Serialize) {
         .filter_map(|line| line.strip_prefix("| `")?.split_once("` |"))
         .map(|(key, _)| key)
         .collect();
-    let printed = serde_json::to_value(value).unwrap();
-    let printed: BTreeSet<&str> = printed.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(documented, printed, "left: documented under `{command}`, `{part}`; right: printed");
+    let objects: Vec<_> = values.iter().map(|value| serde_json::to_value(value).unwrap()).collect();
+    let printed = objects.iter().flat_map(|object| object.as_object().unwrap().keys());
+    assert_eq!(
+        documented,
+        printed.map(String::as_str).collect(),
+        "left: documented under `{command}`, `{part}`; right: printed"
+    );
 }
 
 #[test]
 fn the_site_loss_drill() {
     const COMMAND: &str = "`ghostlight drill site-loss --json`";
-    check(COMMAND, "A line a round", &Round::default());
-    check(COMMAND, "`phases_ms`", &Phases::default());
-    check(COMMAND, "The summary", &Summary::default());
+    check(COMMAND, "A line a round", &[Round::default()]);
+    check(COMMAND, "`phases_ms`", &[Phases::default()]);
+    check(COMMAND, "The summary", &[Summary::default()]);
+}
+
+#[test]
+fn status() {
+    const COMMAND: &str = "`ghostlight status --json`";
+    let site = || Site::new("nhn");
+    let silent = || Err(String::new());
+    check(
+        COMMAND,
+        "The object",
+        &[Report { register: Err(String::new()), steering: silent(), sites: [].into(), lab: None }],
+    );
+    check(COMMAND, "`register`", &[Register::first(site(), 0)]);
+    let roles =
+        [Role::Primary, Role::Standby { phase: StandbyPhase::Attached }, Role::Stopped { why: "".into() }];
+    let agents = roles.map(|role| AgentStatus {
+        site: site(),
+        role,
+        row: None,
+        stream: None,
+        end_of_log: None,
+        slot: None,
+        incarnation: None,
+        watermark: None,
+        lag_ms: None,
+        held_responses: 0,
+        heartbeat_age_ms: None,
+        commit_age_ms: None,
+        register_age_ms: None,
+        fence: Fence::Unknown,
+    });
+    check(COMMAND, "`agent`", &agents);
+    let gateway = GatewayStatus {
+        site: site(),
+        serving: None,
+        serving_age_ms: None,
+        gate: true,
+        held: 0,
+        released_total: 0,
+        unknown_total: 0,
+        targets: vec![],
+    };
+    check(COMMAND, "`gateway`", &[gateway]);
 }

@@ -1,0 +1,215 @@
+//! A database server of its own, box offices over it, and visitors with a cookie jar.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use cloud::local::{
+    lab_number::{LabNumber, claim},
+    scratch::Scratch,
+};
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, body::Bytes};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use mysql_async::{Conn, Opts, prelude::Queryable};
+use runtime::{clock::Boot, process::Shutdown, secret::Secret};
+use serde_json::{Value, json};
+use ticketing::{clock::Clock, desk::Desk, store::Store};
+use tokio::net::TcpListener;
+
+/// A performance in the 15,000-seat hall that is on sale, with a limit of 4.
+pub(crate) const ARENA: u32 = 502;
+/// A musical, with a limit of 2.
+pub(crate) const MUSICAL: u32 = 402;
+
+pub(crate) struct Site {
+    pub(crate) database: Scratch,
+    pub(crate) clock: Clock,
+    shutdown: Shutdown,
+    _lab: LabNumber,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+impl Site {
+    /// A server whose application account is still locked, as it leaves the template.
+    pub(crate) async fn locked() -> Site {
+        let lab = claim().unwrap();
+        let database = Scratch::start(&lab, 10).await.unwrap();
+        Site { database, clock: Clock::default(), shutdown: Shutdown::new(), _lab: lab }
+    }
+
+    pub(crate) async fn open() -> Site {
+        let site = Site::locked().await;
+        site.lock(false).await;
+        site
+    }
+
+    pub(crate) async fn admin(&self) -> Conn {
+        Conn::new(Opts::from_url(&self.database.agent_url()).unwrap()).await.unwrap()
+    }
+
+    /// Locks the application out, sessions and all, or lets it in.
+    pub(crate) async fn lock(&self, locked: bool) {
+        let mut admin = self.admin().await;
+        let word = if locked { "LOCK" } else { "UNLOCK" };
+        admin.query_drop(format!("ALTER USER ticketing@'%' ACCOUNT {word}")).await.unwrap();
+        if locked {
+            let ids: Vec<u64> = admin
+                .query("SELECT id FROM information_schema.processlist WHERE user = 'ticketing'")
+                .await
+                .unwrap();
+            for id in ids {
+                // One that ended by itself meanwhile is as good as killed.
+                admin.query_drop(format!("KILL {id}")).await.ok();
+            }
+        }
+    }
+
+    /// One number from the database.
+    pub(crate) async fn number(&self, sql: &str) -> u64 {
+        self.admin().await.query_first::<u64, _>(sql).await.unwrap().unwrap()
+    }
+
+    /// Another box office over the same database.
+    pub(crate) async fn instance(&self) -> SocketAddr {
+        let url = format!("mysql://ticketing@{}/ticketing", self.database.address());
+        let password = Secret::new(Scratch::APPLICATION_PASSWORD);
+        let store = Store::open(&url, Some(&password), self.clock.clone(), self.shutdown.clone()).unwrap();
+        let desk =
+            Desk::new(store, Secret::new("a key that all instances share"), self.clock.clone()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(ticketing::serve(listener, desk, self.shutdown.clone()));
+        address
+    }
+
+    /// Another box office, once it is ready.
+    pub(crate) async fn ready_instance(&self) -> SocketAddr {
+        let at = self.instance().await;
+        let visitor = Visitor::new(at);
+        until("the box office is ready", || async { visitor.get("/readyz").await.status == 200 }).await;
+        at
+    }
+}
+
+/// Asks again until it is so.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
+    let began = Boot::now();
+    while !ask().await {
+        assert!(began.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
+        // The next question; the deadline above is what ends a hopeless wait.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: hyper::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |v| v.to_str().unwrap())
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Visitor {
+    pub(crate) at: SocketAddr,
+    pub(crate) cookies: Vec<String>,
+    pub(crate) client: Client<HttpConnector, Full<Bytes>>,
+}
+
+impl Visitor {
+    pub(crate) fn new(at: SocketAddr) -> Visitor {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Visitor { at, cookies: Vec::new(), client }
+    }
+
+    /// Somebody new, signed up.
+    pub(crate) async fn signed_up(at: SocketAddr) -> Visitor {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let email = format!("visitor{}@example.com", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let mut visitor = Visitor::new(at);
+        let body = json!({ "email": email, "name": "해준", "password": "correct horse", "terms": true });
+        let answer = visitor.post("/api/signup", "", &body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        visitor.keep(&answer);
+        visitor
+    }
+
+    pub(crate) fn keep(&mut self, answer: &Answer) {
+        for cookie in answer.headers.get_all("set-cookie") {
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+            let name = pair.split('=').next().unwrap().to_owned() + "=";
+            self.cookies.retain(|c| !c.starts_with(&name));
+            self.cookies.push(pair);
+        }
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.at))
+            .header("cookie", self.cookies.join("; "));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.client.request(request.body(Full::from(body)).unwrap()).await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        Answer { status, headers, text: String::from_utf8_lossy(&text).into_owned() }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], String::new()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, key: &str, body: &Value) -> Answer {
+        let json = ("content-type", "application/json");
+        let headers = if key.is_empty() { vec![json] } else { vec![json, ("idempotency-key", key)] };
+        self.send("POST", path, &headers, body.to_string()).await
+    }
+
+    /// Sends the form of a page as a browser would, with the token that stands in it.
+    pub(crate) async fn form(&self, page: &Answer, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let token =
+            page.text.split("name=\"token\" value=\"").nth(1).unwrap_or("").split('"').next().unwrap();
+        let mut body = format!("token={token}");
+        for (name, value) in fields {
+            body.push_str(&format!("&{name}={}", value.replace('@', "%40").replace(' ', "+")));
+        }
+        self.send("POST", path, &[("content-type", "application/x-www-form-urlencoded")], body).await
+    }
+
+    pub(crate) async fn hold<S: serde::Serialize>(&self, performance: u32, key: &str, seats: &[S]) -> Answer {
+        self.post(&format!("/api/performances/{performance}/holds"), key, &json!({ "seats": seats })).await
+    }
+
+    pub(crate) async fn pay(&self, hold: &Value, key: &str) -> Answer {
+        let id = hold["hold_id"].as_str().unwrap();
+        self.post(&format!("/api/holds/{id}/pay"), key, &json!({ "method": "test" })).await
+    }
+}

@@ -1,4 +1,10 @@
 //! The box office over a real MariaDB server: what the keys promise, and what happens when the database refuses.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests end a test as tests do"
+)]
 
 mod pages;
 mod promises;

@@ -85,7 +85,7 @@ impl Desk {
     }
 
     /// Shows by seats sold, most first.
-    pub async fn ranking(&self) -> Result<Vec<(u32, u64)>, Refusal> {
+    pub async fn ranking(&self) -> Result<Arc<Vec<(u32, u64)>>, Refusal> {
         Ok(self.store.sold_by_show().await?)
     }
 

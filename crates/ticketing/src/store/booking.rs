@@ -4,6 +4,8 @@
 //! and it commits only if what was decided still holds, because the keys refuse or a condition in the packet turns
 //! into an error ahead of its COMMIT.
 
+use std::sync::Arc;
+
 use mysql_async::{Conn, Result, Row, prelude::Queryable};
 
 use super::{
@@ -89,7 +91,7 @@ fn claim(row: &Row) -> Claim {
 
 impl Store {
     /// The claims that matter to a wish: on its seats, and of its account at this performance.
-    pub async fn claims_for(&self, performance: u32, wish: &Wish) -> Result2<Vec<Claim>> {
+    pub async fn claims_for(&self, performance: u32, wish: &Wish) -> Answer<Vec<Claim>> {
         let sql = format!(
             "SELECT {CLAIM}, {until} AS until_ms, price_won FROM seat_claims \
              WHERE performance_id = {performance} AND seat IN ({seats}) \
@@ -103,7 +105,7 @@ impl Store {
     }
 
     /// The claims of an account at a performance.
-    pub async fn claims_of(&self, performance: u32, account: u64) -> Result2<Vec<Claim>> {
+    pub async fn claims_of(&self, performance: u32, account: u64) -> Answer<Vec<Claim>> {
         self.claims(format!(
             "SELECT {CLAIM}, {} AS until_ms, price_won FROM seat_claims \
              WHERE performance_id = {performance} AND account_id = {account} ORDER BY slot",
@@ -112,7 +114,7 @@ impl Store {
         .await
     }
 
-    async fn claims(&self, sql: String) -> Result2<Vec<Claim>> {
+    async fn claims(&self, sql: String) -> Answer<Vec<Claim>> {
         self.run(move |conn| {
             let sql = sql.clone();
             Box::pin(async move {
@@ -124,7 +126,7 @@ impl Store {
     }
 
     /// The claims that bear the name of a hold, and their performance.
-    pub async fn hold(&self, hold: &HoldId) -> Result2<Option<(u32, Vec<Claim>)>> {
+    pub async fn hold(&self, hold: &HoldId) -> Answer<Option<(u32, Vec<Claim>)>> {
         let sql = hold_sql(hold);
         self.run(move |conn| {
             let sql = sql.clone();
@@ -134,7 +136,7 @@ impl Store {
     }
 
     /// Seats of a performance that are not free at `now_ms`, with whose they are.
-    pub async fn taken(&self, performance: u32, now_ms: u64) -> Result2<Vec<Ticket>> {
+    pub async fn taken(&self, performance: u32, now_ms: u64) -> Answer<Vec<Ticket>> {
         let sql = format!(
             "SELECT seat, account_id FROM seat_claims WHERE performance_id = {performance} \
              AND (state <> 'held' OR held_until > {})",
@@ -158,7 +160,7 @@ impl Store {
         hold: &HoldId,
         plan: &HoldPlan,
         now_ms: u64,
-    ) -> Result2<()> {
+    ) -> Answer<()> {
         let until = moment(plan.held_until_ms);
         let hold = quoted(hold.as_str());
         let rows: Vec<String> = plan
@@ -192,7 +194,7 @@ impl Store {
     }
 
     /// Gives back the seats of a hold that was not paid. Does nothing if there is none.
-    pub async fn release_hold(&self, account: u64, hold: &HoldId) -> Result2<()> {
+    pub async fn release_hold(&self, account: u64, hold: &HoldId) -> Answer<()> {
         let hold = quoted(hold.as_str());
         self.packet(format!(
             "DELETE FROM seat_claims WHERE hold_id = {hold} AND account_id = {account} AND state = 'held'"
@@ -206,7 +208,7 @@ impl Store {
         account: u64,
         hold: &HoldId,
         key: &IdempotencyKey,
-    ) -> Result2<(Option<(u32, Vec<Claim>)>, Option<Booked>)> {
+    ) -> Answer<(Option<(u32, Vec<Claim>)>, Option<Booked>)> {
         let sql = format!(
             "{}; {}",
             hold_sql(hold),
@@ -232,7 +234,7 @@ impl Store {
     ///
     /// [`StoreError::Condition`] when the hold ran out meanwhile, [`StoreError::Duplicate`] when this key (or,
     /// once in an age, this number) is there already.
-    pub async fn write_booking(&self, new: &NewBooking, now_ms: u64) -> Result2<()> {
+    pub async fn write_booking(&self, new: &NewBooking, now_ms: u64) -> Answer<()> {
         let now = moment(now_ms);
         let NewBooking { id, payment_id, account, performance, seat_count, amount_won, .. } = new;
         let hold = quoted(new.hold.as_str());
@@ -256,18 +258,18 @@ impl Store {
     }
 
     /// The bookings of an account, newest first.
-    pub async fn bookings_of(&self, account: u64) -> Result2<Vec<Booked>> {
+    pub async fn bookings_of(&self, account: u64) -> Answer<Vec<Booked>> {
         self.bookings(booking_sql(&format!("b.account_id = {account}"))).await
     }
 
     /// One booking of an account.
-    pub async fn booking(&self, account: u64, no: &BookingNo) -> Result2<Option<Booked>> {
+    pub async fn booking(&self, account: u64, no: &BookingNo) -> Answer<Option<Booked>> {
         let sql =
             booking_sql(&format!("b.account_id = {account} AND b.booking_no = {}", quoted(no.as_str())));
         Ok(self.bookings(sql).await?.pop())
     }
 
-    async fn bookings(&self, sql: String) -> Result2<Vec<Booked>> {
+    async fn bookings(&self, sql: String) -> Answer<Vec<Booked>> {
         self.run(move |conn| {
             let sql = sql.clone();
             Box::pin(async move { Ok(booked_rows(conn.query(sql).await?)) })
@@ -275,9 +277,9 @@ impl Store {
         .await
     }
 
-    /// How many seats of each show were sold, most first.
-    pub async fn sold_by_show(&self) -> Result2<Vec<(u32, u64)>> {
-        self.run(|conn| {
+    /// How many seats of each show were sold, most first; some seconds old.
+    pub async fn sold_by_show(&self) -> Answer<Arc<Vec<(u32, u64)>>> {
+        let read = self.run(|conn| {
             Box::pin(async move {
                 conn.query(
                     "SELECT p.show_id, CAST(SUM(b.seat_count) AS UNSIGNED) FROM bookings b \
@@ -286,11 +288,11 @@ impl Store {
                 )
                 .await
             })
-        })
-        .await
+        });
+        self.ranking_cell().get(self.now_ms(), read).await
     }
 
-    async fn packet(&self, sql: String) -> Result2<()> {
+    async fn packet(&self, sql: String) -> Answer<()> {
         self.run(move |conn| {
             let sql = sql.clone();
             Box::pin(async move { packet(conn, sql).await })
@@ -299,7 +301,7 @@ impl Store {
     }
 }
 
-type Result2<T> = std::result::Result<T, StoreError>;
+type Answer<T> = std::result::Result<T, StoreError>;
 
 /// Sends statements as one packet and reads every answer; the first refusal ends it, and nothing behind it ran.
 async fn packet(conn: &mut Conn, sql: String) -> Result<()> {

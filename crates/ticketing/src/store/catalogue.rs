@@ -13,22 +13,10 @@ use crate::{
     fixture::BLOCKED_PER_PERFORMANCE,
 };
 
-/// How long a catalogue that was read is used.
-const FRESH_MS: u64 = 3_000;
-
 impl Store {
-    /// What is on sale, at most a few seconds old. One reads, the others wait for it.
+    /// What is on sale, at most a few seconds old.
     pub async fn catalogue(&self) -> std::result::Result<Arc<Catalogue>, StoreError> {
-        let mut slot = self.catalogue_slot().lock().await;
-        let now_ms = self.now_ms();
-        if let Some((read_at_ms, catalogue)) = &*slot
-            && now_ms.abs_diff(*read_at_ms) < FRESH_MS
-        {
-            return Ok(catalogue.clone());
-        }
-        let catalogue = Arc::new(self.run(|conn| Box::pin(read(conn))).await?);
-        *slot = Some((now_ms, catalogue.clone()));
-        Ok(catalogue)
+        self.catalogue_cell().get(self.now_ms(), self.run(|conn| Box::pin(read(conn)))).await
     }
 }
 

@@ -9,6 +9,7 @@
 mod account;
 mod booking;
 mod catalogue;
+mod fresh;
 pub(crate) mod migrate;
 mod pool;
 mod sql;
@@ -44,8 +45,10 @@ pub(crate) enum Fault {
     Duplicate(String),
     /// A condition of ours.
     Condition,
-    /// The connection is gone or the server refuses this account for now.
+    /// The connection is gone, or the server refuses this account for now.
     Gone,
+    /// The connection stands, but the server refuses to write for now.
+    Refused,
     /// Ours.
     Broken,
 }
@@ -73,11 +76,9 @@ fn classify_code(code: u16, message: &str) -> Fault {
         1062 => Fault::Duplicate(key_name(message).to_owned()),
         // Column cannot be null: how a multi-statement packet says "the UPDATE before me missed".
         1048 => Fault::Condition,
-        // Too many connections, host blocked, shutdown, killed, access denied, locked, read only, unknown database,
-        // gone away, new connection killed.
+        // Too many connections, host blocked, shutdown, killed, access denied, locked, unknown database, gone away.
         1040
         | 1041
-        | 1044
         | 1045
         | 1049
         | 1053
@@ -86,15 +87,12 @@ fn classify_code(code: u16, message: &str) -> Fault {
         | 1080
         | 1129
         | 1130
-        | 1142
         | 1158..=1161
         | 1184
         | 1203
         | 1226
-        | 1290
         | 1317
         | 1698
-        | 1836
         | 1927
         | 1969
         | 2006
@@ -104,6 +102,8 @@ fn classify_code(code: u16, message: &str) -> Fault {
         | 3159
         | 4031
         | 4151 => Fault::Gone,
+        // Database or table denied, read only.
+        1044 | 1142 | 1290 | 1792 | 1836 => Fault::Refused,
         _ => Fault::Broken,
     }
 }
@@ -124,6 +124,7 @@ mod tests {
         assert_eq!(classify_code(4151, "Access denied, this account is locked"), Fault::Gone);
         assert_eq!(classify_code(3118, "Access denied for user. Account is locked."), Fault::Gone);
         assert_eq!(classify_code(1927, "Connection was killed"), Fault::Gone);
+        assert_eq!(classify_code(1290, "running with the --read-only option"), Fault::Refused);
         assert_eq!(classify_code(1064, "You have an error in your SQL syntax"), Fault::Broken);
         let duplicate = |m: &str| classify_code(1062, m);
         assert_eq!(

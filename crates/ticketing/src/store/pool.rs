@@ -19,9 +19,9 @@ use std::{
 use futures_util::future::BoxFuture;
 use mysql_async::{Conn, Opts, OptsBuilder, prelude::Queryable};
 use runtime::{process::Shutdown, secret::Secret};
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
-use super::{Fault, StoreError, classify, migrate};
+use super::{Fault, StoreError, classify, fresh::Fresh, migrate};
 use crate::{catalogue::Catalogue, clock::Clock};
 
 /// Connections of one instance.
@@ -30,8 +30,14 @@ const CONNECTIONS: u32 = 16;
 const KNOCK_MS: u64 = 60;
 /// How long an operation waits for a connection before it says "not now".
 const PATIENCE_MS: u64 = 400;
-/// A server that takes longer than this for one operation or one greeting is taken for lost.
+/// A server that takes longer than this for one operation is taken for lost.
 const SILENCE_MS: u64 = 5_000;
+/// A greeting comes at once or not at all; then it is time to knock again.
+const GREETING_MS: u64 = 1_000;
+/// How long a catalogue that was read is used.
+const CATALOGUE_MS: u64 = 3_000;
+/// How long a ranking is used: it reads every booking.
+const RANKING_MS: u64 = 10_000;
 /// How often a deadlocked transaction is tried again.
 const DEADLOCK_TRIES: u32 = 8;
 
@@ -47,7 +53,8 @@ struct Inner {
     missing: mpsc::UnboundedSender<()>,
     open: AtomicBool,
     clock: Clock,
-    pub(super) catalogue: AsyncMutex<Option<(u64, Arc<Catalogue>)>>,
+    catalogue: Fresh<Catalogue>,
+    ranking: Fresh<Vec<(u32, u64)>>,
 }
 
 impl fmt::Debug for Store {
@@ -92,7 +99,8 @@ impl Store {
             missing,
             open: AtomicBool::new(false),
             clock: clock.clone(),
-            catalogue: AsyncMutex::new(None),
+            catalogue: Fresh::new(CATALOGUE_MS),
+            ranking: Fresh::new(RANKING_MS),
         });
         let store = Store { inner };
         for _ in 0..CONNECTIONS {
@@ -154,7 +162,9 @@ impl Store {
                 Fault::Again if deadlocks < DEADLOCK_TRIES => deadlocks += 1,
                 // An idle connection may have died unnoticed. Once is enough: operations bear being repeated.
                 Fault::Gone if broken < 2 => broken += 1,
-                Fault::Again | Fault::Gone => return Err(StoreError::NotNow(error.to_string())),
+                Fault::Again | Fault::Gone | Fault::Refused => {
+                    return Err(StoreError::NotNow(error.to_string()));
+                }
                 Fault::Duplicate(key) => return Err(StoreError::Duplicate(key)),
                 Fault::Condition => return Err(StoreError::Condition(error.to_string())),
                 Fault::Broken => return Err(StoreError::Broken(error.to_string())),
@@ -166,8 +176,12 @@ impl Store {
         self.inner.clock.now_ms()
     }
 
-    pub(super) fn catalogue_slot(&self) -> &AsyncMutex<Option<(u64, Arc<Catalogue>)>> {
+    pub(super) fn catalogue_cell(&self) -> &Fresh<Catalogue> {
         &self.inner.catalogue
+    }
+
+    pub(super) fn ranking_cell(&self) -> &Fresh<Vec<(u32, u64)>> {
+        &self.inner.ranking
     }
 }
 
@@ -191,11 +205,16 @@ impl Inner {
         self.ready.add_permits(1);
     }
 
-    /// A connection broke: drop it, and have the keeper open another. The other idle ones most likely broke with it;
-    /// each is found out when it is used.
+    /// A connection broke: drop it and the idle ones, which most likely broke with it, and have others opened.
+    /// So a visitor after an outage never meets one dead connection after another.
     fn lose(&self, conn: Conn) {
         drop(conn);
-        self.missed();
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        // A borrower that has a permit already and finds nothing waits for the next one, so the count stays right.
+        self.ready.forget_permits(idle.len());
+        for _ in 0..=idle.len() {
+            self.missed();
+        }
     }
 
     fn missed(&self) {
@@ -221,17 +240,15 @@ impl Keeper {
                 one = wanted.recv() => if one.is_none() { return },
             }
             loop {
-                let attempt = tokio::time::timeout(Duration::from_millis(SILENCE_MS), self.connect());
-                match attempt.await {
-                    Ok(Ok(conn)) => {
+                match self.connect().await {
+                    Ok(conn) => {
                         if !store.inner.open.swap(true, Ordering::Relaxed) {
                             tracing::info!("the database answers");
                         }
                         store.inner.give_back(conn);
                         break;
                     }
-                    Ok(Err(e)) => store.inner.closed(&e.to_string()),
-                    Err(_) => store.inner.closed("no greeting"),
+                    Err(e) => store.inner.closed(&e.to_string()),
                 }
                 tokio::select! {
                     () = shutdown.cancelled() => return,
@@ -243,7 +260,16 @@ impl Keeper {
     }
 
     async fn connect(&mut self) -> mysql_async::Result<Conn> {
-        let mut conn = Conn::new(self.opts.clone()).await?;
+        let greeting = Duration::from_millis(GREETING_MS);
+        let mut conn =
+            tokio::time::timeout(greeting, Conn::new(self.opts.clone())).await.map_err(silent)??;
+        // Making a schema takes its time.
+        let prepared = Duration::from_millis(4 * SILENCE_MS);
+        tokio::time::timeout(prepared, self.prepare(&mut conn)).await.map_err(silent)??;
+        Ok(conn)
+    }
+
+    async fn prepare(&mut self, conn: &mut Conn) -> mysql_async::Result<()> {
         let using = format!("USE `{}`", self.database);
         if let Err(e) = conn.query_drop(&using).await {
             let unknown = matches!(&e, mysql_async::Error::Server(e) if e.code == 1049);
@@ -255,11 +281,15 @@ impl Keeper {
             conn.query_drop(&using).await?;
         }
         if !self.migrated {
-            Box::pin(migrate::run(&mut conn, self.clock.now_ms())).await?;
+            Box::pin(migrate::run(conn, self.clock.now_ms())).await?;
             self.migrated = true;
         }
-        Ok(conn)
+        Ok(())
     }
+}
+
+fn silent(_: tokio::time::error::Elapsed) -> mysql_async::Error {
+    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }
 
 impl Inner {

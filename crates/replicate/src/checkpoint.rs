@@ -18,14 +18,10 @@ pub enum Pending {
         /// Grows with every transaction, so that each one changes the row and bears the mark.
         step: u64,
     },
-    /// `ddl:<connection>:<file>:<offset>:<fingerprint>`: a DDL statement may or may not have run.
+    /// `ddl:<connection>:<fingerprint>`: the DDL statement behind the position may or may not have run.
     Ddl {
         /// Who runs it.
         connection: u32,
-        /// The file in which the statement ends.
-        file: u64,
-        /// Its end in that file; the slot's position when it is done.
-        offset: u64,
         /// What all definitions hashed to before it ran. If they hash to something else now, it has run.
         fingerprint: String,
     },
@@ -44,9 +40,7 @@ impl fmt::Display for Pending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Pending::Seed { connection, step } => write!(f, "seed:{connection}:{step}"),
-            Pending::Ddl { connection, file, offset, fingerprint } => {
-                write!(f, "ddl:{connection}:{file}:{offset}:{fingerprint}")
-            }
+            Pending::Ddl { connection, fingerprint } => write!(f, "ddl:{connection}:{fingerprint}"),
             Pending::Part => f.write_str("part"),
         }
     }
@@ -69,12 +63,9 @@ impl FromStr for Pending {
         let read = || match parts.as_slice() {
             ["part"] => Some(Pending::Part),
             ["seed", c, step] => Some(Pending::Seed { connection: connection(c)?, step: number(step)? }),
-            ["ddl", c, file, offset, fingerprint] => Some(Pending::Ddl {
-                connection: connection(c)?,
-                file: number(file)?,
-                offset: number(offset)?,
-                fingerprint: (*fingerprint).to_owned(),
-            }),
+            ["ddl", c, fingerprint] => {
+                Some(Pending::Ddl { connection: connection(c)?, fingerprint: (*fingerprint).to_owned() })
+            }
             _ => None,
         };
         read().ok_or_else(|| UnknownPending(text.to_owned()))
@@ -90,11 +81,11 @@ mod tests {
         let all = [
             Pending::Part,
             Pending::Seed { connection: 7, step: 12 },
-            Pending::Ddl { connection: 8, file: 3, offset: 1 << 40, fingerprint: "9f".into() },
+            Pending::Ddl { connection: 8, fingerprint: "9f".into() },
         ];
         for pending in all {
             assert_eq!(pending.to_string().parse::<Pending>().unwrap(), pending);
         }
-        assert!("ddl:8:3".parse::<Pending>().is_err());
+        assert!("ddl:8".parse::<Pending>().is_err());
     }
 }

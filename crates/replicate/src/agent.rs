@@ -150,7 +150,6 @@ pub async fn run(
             database: config.database.clone(),
             link_token: config.link_token.clone(),
             site: config.site.clone(),
-            tables_without_primary_key: config.policy.tables_without_primary_key,
         },
         parts.authority.subscribe(),
         inputs.watermarks,

@@ -1,16 +1,47 @@
 //! The standby's side of the link: applies the primary's stream to this database.
+//!
+//! One visible loop: frames and finished work go into the [`Checkpoint`], and what it answers goes to the database
+//! or, as a watermark, back up the link. It decides nothing itself. Any error ends the attempt; the next one
+//! begins at what the slot says.
 
-use std::net::SocketAddr;
+mod ddl;
+mod session;
+mod sql;
+mod target;
 
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
+
+use futures_util::{FutureExt, future::BoxFuture};
 use model::{
-    Epoch, Incarnation, Site, Watermark,
+    Epoch, Incarnation, Position, Site, Watermark,
     agent::{Slot, StandbyPhase},
     topology::WithoutPrimaryKey,
 };
-use runtime::{clock::Boot, process::Shutdown, secret::Secret};
-use tokio::sync::watch;
+use runtime::{
+    clock::{Boot, Wall},
+    process::Shutdown,
+    secret::Secret,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep, sleep_until},
+};
 
-use crate::database::{DatabaseConfig, DatabaseError};
+pub(crate) use self::{
+    ddl::run as run_definition,
+    session::{Session, without_key},
+    sql::{Packet, Packets, quoted, text},
+    target::Target,
+};
+use crate::{
+    checkpoint::{Checkpoint, Effect, Event, OutOfOrder, Part, Work},
+    database::{DatabaseConfig, DatabaseError},
+    link::{
+        self, Connected, Link, LinkError, Receiver, SILENCE_MAX, Sender,
+        frame::{Down, PROTOCOL, Refusal, Request, Up, Want},
+    },
+    transaction::{At, End, Table},
+};
 
 /// A standby, in one epoch and one life of its data. Used by [`follow`] and by [`crate::seed::run`].
 #[derive(Clone, Debug)]
@@ -98,6 +129,113 @@ pub enum StandbyError {
     Database(#[from] DatabaseError),
 }
 
+/// How an attempt ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// It passes by itself: try again.
+    Passing(String),
+    /// It does not.
+    Final(StandbyError),
+}
+
+impl From<StandbyError> for Ended {
+    fn from(e: StandbyError) -> Self {
+        match e {
+            StandbyError::Database(e) if e.is_transient() => Ended::Passing(e.to_string()),
+            e => Ended::Final(e),
+        }
+    }
+}
+
+impl From<DatabaseError> for Ended {
+    fn from(e: DatabaseError) -> Self {
+        StandbyError::from(e).into()
+    }
+}
+
+impl From<LinkError> for Ended {
+    fn from(e: LinkError) -> Self {
+        match e {
+            LinkError::Denied(why) => Ended::Final(StandbyError::Refused(why)),
+            e => Ended::Passing(e.to_string()),
+        }
+    }
+}
+
+impl From<OutOfOrder> for Ended {
+    fn from(e: OutOfOrder) -> Self {
+        Ended::Final(StandbyError::Refused(e.to_string()))
+    }
+}
+
+impl From<Refusal> for Ended {
+    fn from(why: Refusal) -> Self {
+        match why {
+            Refusal::NotNow(why) => Ended::Passing(why),
+            Refusal::PositionLost(why) => Ended::Final(StandbyError::PositionLost(why)),
+            Refusal::Unsupported(why) => Ended::Final(StandbyError::Unsupported(why)),
+            Refusal::Denied(why) => Ended::Final(StandbyError::Refused(why)),
+        }
+    }
+}
+
+/// The pauses between attempts.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Makes attempts until one succeeds, `stop` comes (then `None`), or trying again cannot help.
+pub(crate) async fn retry<'a, T>(
+    progress: &watch::Sender<FollowProgress>,
+    stop: &Shutdown,
+    attempt: impl Fn() -> BoxFuture<'a, Result<T, Ended>>,
+) -> Result<Option<T>, StandbyError> {
+    let mut pause = PAUSE_FIRST;
+    loop {
+        let began = Instant::now();
+        let outcome = tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            outcome = attempt() => outcome,
+        };
+        let why = match outcome {
+            Ok(value) => return Ok(Some(value)),
+            Err(Ended::Final(e)) => {
+                tell_trouble(progress, &e.to_string());
+                return Err(e);
+            }
+            Err(Ended::Passing(why)) => why,
+        };
+        tracing::info!("the standby begins again: {why}");
+        tell_trouble(progress, &why);
+        pause = if began.elapsed() > PAUSE_MAX { PAUSE_FIRST } else { (pause * 2).min(PAUSE_MAX) };
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+fn tell_trouble(progress: &watch::Sender<FollowProgress>, why: &str) {
+    progress.send_modify(|p| {
+        p.phase = StandbyPhase::Connecting;
+        p.trouble = Some(why.to_owned());
+    });
+}
+
+/// Connects to the primary's agent and asks for something.
+pub(crate) async fn ask(config: &StandbyConfig, want: Want) -> Result<Link, Ended> {
+    let request = Request {
+        protocol: PROTOCOL,
+        site: config.site.clone(),
+        epoch: config.epoch,
+        incarnation: config.incarnation,
+        want,
+    };
+    match link::connect(config.peer_link, &config.link_token, request).await? {
+        Connected::Welcome(link) => Ok(*link),
+        Connected::Refused(why) => Err(why.into()),
+    }
+}
+
 /// Applies the primary's stream until `stop`, from where the slot says, reconnecting by itself.
 ///
 /// Returns `Ok` on `stop` (the transaction under way is rolled back or finished, never half done), and an error
@@ -107,8 +245,129 @@ pub async fn follow(
     progress: watch::Sender<FollowProgress>,
     stop: Shutdown,
 ) -> Result<(), StandbyError> {
-    tracing::warn!(origin = %config.origin, "nothing is applied yet");
-    stop.cancelled().await;
-    drop(progress);
-    Ok(())
+    retry(&progress, &stop, || attempt(&config, &progress).boxed()).await.map(|_: Option<Infallible>| ())
+}
+
+/// What the session's side of the loop is given.
+enum Order {
+    Describe(u32, Table),
+    Work(Work),
+}
+
+/// One connection, from the slot until something breaks.
+async fn attempt(
+    config: &StandbyConfig,
+    progress: &watch::Sender<FollowProgress>,
+) -> Result<Infallible, Ended> {
+    let (mut session, slot) = Session::attach(config.clone()).await?;
+    let Link { sender, receiver } = ask(config, Want::Log(slot.position.clone())).await?;
+    tracing::info!(origin = %config.origin, "following from {}", slot.position);
+    let (orders_to, mut orders) = mpsc::unbounded_channel();
+    let (done_to, done) = mpsc::channel(1);
+    let working = async {
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::Describe(number, table) => session.describe(number, table),
+                Order::Work(work) => {
+                    session.work(work).await?;
+                    if done_to.send(()).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        Err::<Infallible, Ended>(Ended::Passing("the loop has ended".into()))
+    };
+    let mut following = Following {
+        config,
+        progress,
+        sender,
+        orders: orders_to,
+        checkpoint: Checkpoint::new(At::from(&slot.position)),
+        slot,
+        effects: Vec::new(),
+    };
+    following.progress.send_modify(|p| {
+        p.phase = StandbyPhase::Attached;
+        p.trouble = None;
+    });
+    // What was applied before this connection is durable as well; the primary may wait for nothing else.
+    following.tell(End { at: At::from(&following.slot.position), heartbeat_at_ms: None }).await?;
+    tokio::select! {
+        ended = working => ended,
+        ended = following.run(receiver, done) => ended,
+    }
+}
+
+/// The loop's own part: the link, the checkpoint, and what is told of them.
+struct Following<'a> {
+    config: &'a StandbyConfig,
+    progress: &'a watch::Sender<FollowProgress>,
+    sender: Sender,
+    orders: mpsc::UnboundedSender<Order>,
+    checkpoint: Checkpoint,
+    slot: Slot,
+    effects: Vec<Effect>,
+}
+
+impl Following<'_> {
+    async fn run(&mut self, mut receiver: Receiver, mut done: mpsc::Receiver<()>) -> Result<Infallible, Ended> {
+        let mut heard = Instant::now();
+        loop {
+            let reading = self.checkpoint.wants_more();
+            tokio::select! {
+                frame = receiver.receive(), if reading => {
+                    heard = Instant::now();
+                    self.take(frame?)?;
+                }
+                Some(()) = done.recv() => {
+                    self.checkpoint.step(Event::Done, &mut self.effects)?;
+                    if !reading {
+                        heard = Instant::now(); // it was we who did not listen
+                    }
+                }
+                () = sleep_until(heard + SILENCE_MAX), if reading => return Err(LinkError::Silent.into()),
+            }
+            for effect in std::mem::take(&mut self.effects) {
+                match effect {
+                    // The session's side ends only together with this loop.
+                    Effect::Work(work) => drop(self.orders.send(Order::Work(work))),
+                    Effect::Applied(end) => self.tell(end).await?,
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Down) -> Result<(), Ended> {
+        let event = match frame {
+            Down::Part { changes, end } => Event::Part(Part { changes, end }),
+            Down::Abandoned => Event::Abandoned,
+            Down::Table { number, table } => {
+                drop(self.orders.send(Order::Describe(number, table)));
+                return Ok(());
+            }
+            Down::Alive => return Ok(()),
+            Down::Refused(why) => return Err(why.into()),
+            Down::Seeding(_) | Down::Seeded => return Err(LinkError::Senseless.into()),
+        };
+        Ok(self.checkpoint.step(event, &mut self.effects)?)
+    }
+
+    /// Sends the watermark, then tells our own side.
+    async fn tell(&mut self, end: End) -> Result<(), Ended> {
+        let position: Position = end.at.in_stream(&self.slot.position.stream);
+        self.slot.position = position.clone();
+        let watermark =
+            Watermark { epoch: self.config.epoch, incarnation: self.config.incarnation, position };
+        self.sender.send(&Up::Watermark(watermark.clone())).await?;
+        self.progress.send_modify(|p| {
+            p.slot = Some(self.slot.clone());
+            p.watermark = Some(watermark);
+            if let Some(written_ms) = end.heartbeat_at_ms {
+                p.lag_ms = Some(Wall::now().as_ms().saturating_sub(written_ms));
+                p.heartbeat_at = Some(Boot::now());
+            }
+        });
+        Ok(())
+    }
 }

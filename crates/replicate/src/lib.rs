@@ -42,6 +42,7 @@ pub mod duty;
 pub mod fence;
 pub mod filter;
 pub mod heartbeat;
+pub mod link;
 pub mod metrics;
 pub mod mode;
 pub mod mode_driver;

@@ -315,7 +315,7 @@ fn unwrap_offset(base: u64, end: u32) -> u64 {
 }
 
 /// The number behind the last dot of a log file's name; whatever follows the digits is not looked at.
-pub(super) fn file_number(name: &[u8]) -> Option<u64> {
+pub(crate) fn file_number(name: &[u8]) -> Option<u64> {
     let dot = name.iter().rposition(|b| *b == b'.')?;
     let digits: Vec<u8> = name[dot + 1..].iter().copied().take_while(u8::is_ascii_digit).collect();
     String::from_utf8(digits).ok()?.parse().ok()

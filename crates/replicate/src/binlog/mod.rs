@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use mysql_async::{BinlogStream, BinlogStreamRequest, Conn, binlog::BinlogChecksumAlg, prelude::Queryable};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-pub(crate) use self::assemble::excerpt;
+pub(crate) use self::assemble::{excerpt, file_number};
 pub use self::{
     assemble::{Assembler, Item, RawEvent},
     table_map::Charsets,
@@ -209,7 +209,7 @@ async fn check_settings(conn: &mut Conn) -> Result<(), LogError> {
 }
 
 /// The server's collation numbers. MariaDB ≥ 10.10 keeps the newer ones in another table than MySQL.
-async fn charsets(conn: &mut Conn) -> Result<Charsets, DatabaseError> {
+pub(crate) async fn charsets(conn: &mut Conn) -> Result<Charsets, DatabaseError> {
     let mariadb: Result<Vec<(u16, String)>, _> = conn
         .query(
             "SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY WHERE ID IS NOT NULL",
@@ -232,7 +232,7 @@ async fn find(conn: &mut Conn, at: At) -> Result<String, LogError> {
     let mut oldest = None;
     for mut row in files {
         let (Some(name), Some(size)) = (row.take::<String, _>(0), row.take::<u64, _>(1)) else { continue };
-        let number = assemble::file_number(name.as_bytes());
+        let number = file_number(name.as_bytes());
         if number == Some(at.file) {
             return match at.offset <= size {
                 true => Ok(name),
@@ -258,7 +258,7 @@ pub async fn end_of_log(conn: &mut Conn) -> Result<At, DatabaseError> {
     let row: Option<mysql_async::Row> = conn.query_first("SHOW MASTER STATUS").await?;
     let read = |mut row: mysql_async::Row| {
         let name: String = row.take(0)?;
-        Some(At { file: assemble::file_number(name.as_bytes())?, offset: row.take(1)? })
+        Some(At { file: file_number(name.as_bytes())?, offset: row.take(1)? })
     };
     row.and_then(read).ok_or_else(|| DatabaseError::Unexpected("SHOW MASTER STATUS names no log".into()))
 }

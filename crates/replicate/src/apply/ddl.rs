@@ -1,0 +1,118 @@
+//! Definitions (DDL) exactly once, although they commit by themselves.
+//!
+//! Before a definition runs, its slot is marked `ddl:<connection>:<fingerprint>`, where the fingerprint is a hash
+//! over every definition in the application's schemas. After a crash the mark is found again, and the hash
+//! taken anew:
+//!
+//! - it differs: nothing but this statement can have changed it (the slot has not moved, and this database is
+//!   closed to everyone else), so the statement took effect and is not repeated;
+//! - it is the same: either the statement did not run, or running it changes no definition (`TRUNCATE`, `CREATE …
+//!   IF NOT EXISTS`, `ALTER TABLE … ENGINE=InnoDB`); such statements may be repeated. A swap of two tables with the
+//!   same definition shows in InnoDB's table numbers, which are part of the hash where the agent's account may
+//!   read them (PROCESS).
+//!
+//! `DROP` of several things can be cut off half way by the server's death, so it is repeated in any case, and then
+//! "does not exist" is no error.
+
+use mysql_async::{Conn, prelude::Queryable};
+use sha2::{Digest, Sha256};
+
+use super::sql::quoted;
+use crate::{
+    database::{DatabaseError, SQL_MODE},
+    transaction::Statement,
+};
+
+const APPLICATIONS: &str =
+    "NOT IN ('ghostlight','mysql','information_schema','performance_schema','sys')";
+
+/// Every definition, in an order of its own. `{}` stands for the condition on the schema.
+const DEFINITIONS: [&str; 9] = [
+    "SELECT SCHEMA_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME {} ORDER BY 1",
+    "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, ROW_FORMAT, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA {} ORDER BY 1,2",
+    "SELECT TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION, COLUMN_NAME, COLUMN_DEFAULT, IS_NULLABLE, COLUMN_TYPE, COLLATION_NAME, EXTRA, COLUMN_COMMENT, GENERATION_EXPRESSION FROM information_schema.COLUMNS WHERE TABLE_SCHEMA {} ORDER BY 1,2,3",
+    "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX, COLUMN_NAME, NON_UNIQUE, SUB_PART, INDEX_TYPE, INDEX_COMMENT FROM information_schema.STATISTICS WHERE TABLE_SCHEMA {} ORDER BY 1,2,3,4",
+    "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_NAME, UPDATE_RULE, DELETE_RULE FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA {} ORDER BY 1,2,3",
+    "SELECT TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, CONSTRAINT_TYPE FROM information_schema.TABLE_CONSTRAINTS WHERE TABLE_SCHEMA {} ORDER BY 1,2,3,4",
+    "SELECT TABLE_SCHEMA, TABLE_NAME, PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION FROM information_schema.PARTITIONS WHERE PARTITION_NAME IS NOT NULL AND TABLE_SCHEMA {} ORDER BY 1,2,3",
+    "SELECT TABLE_SCHEMA, TABLE_NAME, VIEW_DEFINITION, DEFINER, SECURITY_TYPE FROM information_schema.VIEWS WHERE TABLE_SCHEMA {} ORDER BY 1,2",
+    "SELECT ROUTINE_SCHEMA, ROUTINE_TYPE, ROUTINE_NAME, ROUTINE_DEFINITION, DTD_IDENTIFIER, SQL_MODE, DEFINER, ROUTINE_COMMENT FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA {} ORDER BY 1,2,3",
+];
+
+/// InnoDB's own numbers of the tables, under MariaDB's name and under MySQL's.
+const TABLE_NUMBERS: [&str; 2] = [
+    "SELECT NAME, TABLE_ID FROM information_schema.INNODB_SYS_TABLES WHERE NAME LIKE '%/%' AND NAME NOT LIKE 'mysql/%' ORDER BY 1",
+    "SELECT NAME, TABLE_ID FROM information_schema.INNODB_TABLES WHERE NAME LIKE '%/%' AND NAME NOT LIKE 'mysql/%' ORDER BY 1",
+];
+
+/// A hash over every definition in the application's schemas.
+pub(crate) async fn fingerprint(conn: &mut Conn) -> Result<String, DatabaseError> {
+    let mut hash = Sha256::new();
+    for query in DEFINITIONS {
+        add(conn, &query.replace("{}", APPLICATIONS), &mut hash).await?;
+    }
+    for query in TABLE_NUMBERS {
+        match add(conn, query, &mut hash).await {
+            Ok(()) => break,
+            // Another kind of server, or no PROCESS privilege: the definitions alone must do.
+            Err(DatabaseError::Sql { .. }) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(hash.finalize().iter().take(12).map(|b| format!("{b:02x}")).collect())
+}
+
+async fn add(conn: &mut Conn, query: &str, hash: &mut Sha256) -> Result<(), DatabaseError> {
+    let rows: Vec<mysql_async::Row> = conn.query(query).await?;
+    for row in rows {
+        for value in row.unwrap_raw() {
+            let text = value.map_or_else(String::new, |v| v.as_sql(false));
+            hash.update(text.as_bytes());
+            hash.update([0]);
+        }
+        hash.update([1]);
+    }
+    hash.update([2]);
+    Ok(())
+}
+
+/// Runs a definition with the settings that it was first run with.
+pub(crate) async fn run(conn: &mut Conn, statement: &Statement, repeated: bool) -> Result<(), DatabaseError> {
+    let mut settings = vec![format!("foreign_key_checks={}", u8::from(statement.foreign_key_checks))];
+    settings.push(match statement.sql_mode {
+        Some(mode) => format!("sql_mode={mode}"),
+        None => format!("sql_mode='{SQL_MODE}'"),
+    });
+    if let Some([client, connection, server]) = statement.collations {
+        settings.push(format!("character_set_client={client}, collation_connection={connection}, collation_server={server}"));
+    }
+    match &statement.time_zone {
+        // Named zones are known only to servers that loaded them, and SYSTEM is another one here.
+        Some(zone) if zone.starts_with(['+', '-']) => settings.push(format!("time_zone='{zone}'")),
+        _ => settings.push("time_zone='+00:00'".into()),
+    }
+    conn.query_drop(format!("SET {}", settings.join(", "))).await?;
+    if !statement.schema.is_empty() {
+        match conn.query_drop(format!("USE {}", quoted(&statement.schema))).await.map_err(DatabaseError::from) {
+            // It may name its objects in full; if it does not, it will say so itself.
+            Ok(()) | Err(DatabaseError::Sql { code: 1049, .. }) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let outcome = conn.query_drop(statement.sql.as_slice()).await.map_err(DatabaseError::from);
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(e) if statement.error_code != 0 && e.code() == Some(statement.error_code) => Ok(()),
+        Err(e) if repeated && e.code().is_some_and(|code| DOES_NOT_EXIST.contains(&code)) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// No such database, table, view, routine.
+const DOES_NOT_EXIST: [u16; 5] = [1008, 1051, 1146, 1305, 4092];
+
+/// Whether a statement is a `DROP`, which a crash may have left half done.
+pub(super) fn drops(statement: &Statement) -> bool {
+    let text = String::from_utf8_lossy(&statement.sql);
+    text.trim_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case("DROP"))
+}

@@ -1,0 +1,123 @@
+//! What is said on the link.
+//!
+//! A connection begins with a handshake: [`Challenge`] down, [`Hello`] up, [`Answer`] down. After a welcome only
+//! [`Down`] and [`Up`] follow.
+
+use model::{Epoch, Incarnation, Position, Site, Watermark};
+use serde::{Deserialize, Serialize};
+
+use crate::transaction::{Change, End, Table};
+
+/// Changes with every change of a frame's form. Two agents of different protocols do not talk.
+pub const PROTOCOL: u32 = 1;
+
+/// A number that was never used before.
+pub type Nonce = [u8; 32];
+
+/// HMAC-SHA-256 over both nonces and the hello, with the link's token.
+pub type Proof = [u8; 32];
+
+/// The primary's side speaks first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// Its [`PROTOCOL`].
+    pub protocol: u32,
+    /// Drawn for this connection.
+    pub nonce: Nonce,
+}
+
+/// Who comes and what for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Its [`PROTOCOL`].
+    pub protocol: u32,
+    /// The standby's site.
+    pub site: Site,
+    /// The epoch in which it applies.
+    pub epoch: Epoch,
+    /// The life of its data.
+    pub incarnation: Incarnation,
+    /// What it wants.
+    pub want: Want,
+}
+
+/// What a standby wants of the primary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Want {
+    /// The log behind this position.
+    Log(Position),
+    /// A copy of all application data.
+    Seed,
+}
+
+/// The standby's side introduces itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Who and what.
+    pub request: Request,
+    /// Drawn for this connection.
+    pub nonce: Nonce,
+    /// That it knows the token.
+    pub proof: Proof,
+}
+
+/// How the primary's side takes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Answer {
+    /// It begins.
+    Welcome {
+        /// That this side knows the token, too.
+        proof: Proof,
+    },
+    /// It does not.
+    Refused(Refusal),
+}
+
+/// Why the primary's side does not send (any more).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// Not now: this site is not primary in that epoch, or its database does not answer. Come again.
+    NotNow(String),
+    /// The position asked for is not in this database's log (any more). The standby must be seeded.
+    PositionLost(String),
+    /// The log or the data hold what cannot be replicated; an operator must act.
+    Unsupported(String),
+    /// Wrong token, or another protocol.
+    Denied(String),
+}
+
+/// From the primary to the standby.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Down {
+    /// A table that changes behind this frame name by its number.
+    Table {
+        /// Its number, for the length of this connection.
+        number: u32,
+        /// What it looks like.
+        table: Table,
+    },
+    /// The next steps of a transaction, or of a seed. With `end`, they are its last.
+    Part {
+        /// In order.
+        changes: Vec<Change>,
+        /// Where the transaction ends, if it does.
+        end: Option<End>,
+    },
+    /// The parts since the last end are void.
+    Abandoned,
+    /// A seed begins. It shows the data as they are at this position of the primary's log.
+    Seeding(Position),
+    /// The seed is complete.
+    Seeded,
+    /// Nothing to say, and still there.
+    Alive,
+    /// The end of it.
+    Refused(Refusal),
+}
+
+/// From the standby to the primary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Up {
+    /// Durably applied up to here.
+    Watermark(Watermark),
+}

@@ -311,7 +311,11 @@ struct Following<'a> {
 }
 
 impl Following<'_> {
-    async fn run(&mut self, mut receiver: Receiver, mut done: mpsc::Receiver<()>) -> Result<Infallible, Ended> {
+    async fn run(
+        &mut self,
+        mut receiver: Receiver,
+        mut done: mpsc::Receiver<()>,
+    ) -> Result<Infallible, Ended> {
         let mut heard = Instant::now();
         loop {
             let reading = self.checkpoint.wants_more();

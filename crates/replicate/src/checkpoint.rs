@@ -436,8 +436,17 @@ mod tests {
                 Event::Done,
             ],
             &[
-                "begin 0:1→10", "commit", "applied 10", "begin 10:1→20", "commit", "applied 20", "define 20",
-                "20:1→30", "commit", "applied 30", "begin 30:1→40",
+                "begin 0:1→10",
+                "commit",
+                "applied 10",
+                "begin 10:1→20",
+                "commit",
+                "applied 20",
+                "define 20",
+                "20:1→30",
+                "commit",
+                "applied 30",
+                "begin 30:1→40",
             ],
         );
     }
@@ -445,7 +454,13 @@ mod tests {
     #[test]
     fn a_large_transaction_is_one_and_an_abandoned_one_is_none() {
         check(
-            vec![part(vec![row(1)], None), Event::Done, part(vec![row(2)], end(20)), Event::Done, Event::Done],
+            vec![
+                part(vec![row(1)], None),
+                Event::Done,
+                part(vec![row(2)], end(20)),
+                Event::Done,
+                Event::Done,
+            ],
             &["begin 0:1→…", "0:1→20", "commit", "applied 20"],
         );
         let lost = vec![part(vec![row(1)], None), part(vec![row(2)], None), Event::Abandoned];

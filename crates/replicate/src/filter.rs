@@ -255,7 +255,12 @@ mod tests {
         for item in tables() {
             filter.pass(item).unwrap();
         }
-        for sql in ["GRANT ALL ON *.* TO a", "CREATE TABLE mysql.x (a INT)", "CREATE DATABASE ghostlight", "FLUSH LOGS"] {
+        for sql in [
+            "GRANT ALL ON *.* TO a",
+            "CREATE TABLE mysql.x (a INT)",
+            "CREATE DATABASE ghostlight",
+            "FLUSH LOGS",
+        ] {
             assert_eq!(filter.pass(ddl(1, sql)).unwrap(), None, "{sql}");
         }
         assert_eq!(filter.pass(insert(2, vec![Value::Signed(1), Value::Unsigned(77)])).unwrap(), None);

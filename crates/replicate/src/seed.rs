@@ -17,8 +17,8 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::{
     apply::{
-        Ended, FollowProgress, Packet, Packets, Session, StandbyConfig, StandbyError, Target, ask, quoted, retry,
-        run_definition, text, without_key,
+        Ended, FollowProgress, Packet, Packets, Session, StandbyConfig, StandbyError, Target, ask, quoted,
+        retry, run_definition, text, without_key,
     },
     checkpoint::Pending,
     database::DatabaseError,
@@ -110,16 +110,20 @@ impl Seeder {
         let seeding = |pending: &Option<String>| {
             pending.as_ref().and_then(|p| p.parse().ok()).is_some_and(|p: Pending| p.is_seed())
         };
-        let interrupted = slots.iter().any(|(_, pending)| seeding(pending));
-        if let Some((stream, _)) = slots.iter().find(|(_, pending)| !seeding(pending)) {
+        // The row says so from the making of this database on: what is in it is a copy that nobody has written to.
+        let born_to_be_seeded: Option<u8> = session
+            .conn()
+            .query_first("SELECT seeding FROM ghostlight.site WHERE id=1")
+            .await
+            .map_err(lost)?;
+        let interrupted = born_to_be_seeded == Some(1) || slots.iter().any(|(_, pending)| seeding(pending));
+        if !interrupted && let Some((stream, _)) = slots.first() {
             return Err(StandbyError::Conflict(format!(
                 "this database already has a slot (of stream {stream}): only an empty one is seeded"
             )));
         }
         let schemas = application_schemas(&mut session).await?;
-        if !interrupted
-            && let Some((schema, _)) = schemas.iter().find(|(_, objects)| *objects > 0)
-        {
+        if !interrupted && let Some((schema, _)) = schemas.iter().find(|(_, objects)| *objects > 0) {
             return Err(StandbyError::Conflict(format!(
                 "this database is not empty: it holds the schema {schema}. A seed overwrites nothing: put an empty database in its place, or drop the schema"
             )));

@@ -78,9 +78,9 @@ impl ShipError {
     /// What the peer is told; nothing if the link itself is the matter.
     fn refusal(&self) -> Option<Refusal> {
         match self {
-            ShipError::Link(LinkError::Oversized(_)) | ShipError::Log(LogError::Decode(_)) | ShipError::Unsupported(_) => {
-                Some(Refusal::Unsupported(self.to_string()))
-            }
+            ShipError::Link(LinkError::Oversized(_))
+            | ShipError::Log(LogError::Decode(_))
+            | ShipError::Unsupported(_) => Some(Refusal::Unsupported(self.to_string())),
             ShipError::Link(_) => None,
             ShipError::Log(LogError::Gone(why)) => Some(Refusal::PositionLost(why.clone())),
             ShipError::Log(LogError::Database(e)) => Some(Refusal::NotNow(e.to_string())),
@@ -186,15 +186,22 @@ impl Peer {
             )));
         }
         match &request.want {
-            Want::Log(position) if position.stream != authority.stream => Err(Refusal::PositionLost(format!(
-                "the standby follows the stream {}, and this database's stream is {}",
-                position.stream, authority.stream
-            ))),
+            Want::Log(position) if position.stream != authority.stream => {
+                Err(Refusal::PositionLost(format!(
+                    "the standby follows the stream {}, and this database's stream is {}",
+                    position.stream, authority.stream
+                )))
+            }
             _ => Ok(authority),
         }
     }
 
-    async fn ship(&mut self, caller: link::Caller, request: &Request, authority: &Authority) -> Result<(), ShipError> {
+    async fn ship(
+        &mut self,
+        caller: link::Caller,
+        request: &Request,
+        authority: &Authority,
+    ) -> Result<(), ShipError> {
         let Link { mut sender, mut receiver } = caller.welcome(&self.config.link_token).await?;
         tracing::info!(site = %request.site, epoch = %request.epoch, "the peer's agent is connected");
         let outcome = match &request.want {

@@ -45,9 +45,11 @@ pub fn classify(sql: &[u8], schema: &str) -> Class {
         ("ROLLBACK", "TO") | ("SAVEPOINT", _) => Class::Savepoint,
         ("ROLLBACK", _) => Class::Rollback,
         ("GRANT" | "REVOKE", _) | ("SET", "PASSWORD" | "DEFAULT") => Class::Account,
-        ("FLUSH" | "ANALYZE" | "OPTIMIZE" | "REPAIR" | "RESET" | "PURGE" | "RELEASE" | "INSTALL" | "UNINSTALL", _) => {
-            Class::Local
-        }
+        (
+            "FLUSH" | "ANALYZE" | "OPTIMIZE" | "REPAIR" | "RESET" | "PURGE" | "RELEASE" | "INSTALL"
+            | "UNINSTALL",
+            _,
+        ) => Class::Local,
         ("TRUNCATE", "TABLE") => definition(2),
         ("TRUNCATE", _) => definition(1),
         ("RENAME", "USER") => Class::Account,
@@ -82,12 +84,12 @@ fn define(tokens: &[Token], schema: &str) -> Class {
             }
             "USER" | "ROLE" => Class::Account,
             "SERVER" | "TABLESPACE" | "LOGFILE" | "UNDO" | "RESOURCE" | "BINARY" | "INSTANCE" => Class::Local,
-            "TRIGGER" if tokens.first().is_some_and(|t| t.keyword() != "DROP") => {
-                refused("a trigger: it would fire again on the standby, for rows that the stream brings as well")
-            }
-            "EVENT" if tokens.first().is_some_and(|t| t.keyword() != "DROP") => {
-                refused("an event: it would run on the standby, too; let the application or a job do its work")
-            }
+            "TRIGGER" if tokens.first().is_some_and(|t| t.keyword() != "DROP") => refused(
+                "a trigger: it would fire again on the standby, for rows that the stream brings as well",
+            ),
+            "EVENT" if tokens.first().is_some_and(|t| t.keyword() != "DROP") => refused(
+                "an event: it would run on the standby, too; let the application or a job do its work",
+            ),
             "SEQUENCE" => refused("a sequence: its numbers do not travel; use AUTO_INCREMENT"),
             "TRIGGER" | "EVENT" => Class::Local,
             _ => continue,
@@ -172,7 +174,8 @@ fn tokens(sql: &[u8]) -> Vec<Token> {
             }
             [b, after @ ..] if b.is_ascii_whitespace() || *b == 0 => rest = after,
             [b, after @ ..] => {
-                let length = run(rest, |b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$') || b >= 0x80);
+                let length =
+                    run(rest, |b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$') || b >= 0x80);
                 if length == 0 {
                     found.push(Token::Sign(*b));
                     rest = after;
@@ -251,13 +254,18 @@ mod tests {
         check("TRUNCATE b.t", about("b"));
         check("TRUNCATE TABLE t", about("shop"));
         check("RENAME TABLE a.t TO b.t", about("a"));
-        check("CREATE ALGORITHM=UNDEFINED DEFINER=`table`@`%` SQL SECURITY DEFINER VIEW x.v AS SELECT 1", about("x"));
+        check(
+            "CREATE ALGORITHM=UNDEFINED DEFINER=`table`@`%` SQL SECURITY DEFINER VIEW x.v AS SELECT 1",
+            about("x"),
+        );
         check("CREATE DEFINER=root@localhost PROCEDURE p() BEGIN END", about("shop"));
     }
 
     #[test]
     fn what_rows_cannot_carry_is_refused_by_its_kind() {
-        for sql in ["CREATE DEFINER=`a`@`b` TRIGGER t BEFORE INSERT ON x", "CREATE EVENT e", "CREATE SEQUENCE s"] {
+        for sql in
+            ["CREATE DEFINER=`a`@`b` TRIGGER t BEFORE INSERT ON x", "CREATE EVENT e", "CREATE SEQUENCE s"]
+        {
             let class = classify(sql.as_bytes(), "shop");
             assert!(matches!(class, Class::Refused { .. }), "{sql}: {class:?}");
         }

@@ -23,8 +23,7 @@ use crate::{
     transaction::Statement,
 };
 
-const APPLICATIONS: &str =
-    "NOT IN ('ghostlight','mysql','information_schema','performance_schema','sys')";
+const APPLICATIONS: &str = "NOT IN ('ghostlight','mysql','information_schema','performance_schema','sys')";
 
 /// Every definition, in an order of its own. `{}` stands for the condition on the schema.
 const DEFINITIONS: [&str; 9] = [
@@ -84,7 +83,9 @@ pub(crate) async fn run(conn: &mut Conn, statement: &Statement, repeated: bool) 
         None => format!("sql_mode='{SQL_MODE}'"),
     });
     if let Some([client, connection, server]) = statement.collations {
-        settings.push(format!("character_set_client={client}, collation_connection={connection}, collation_server={server}"));
+        settings.push(format!(
+            "character_set_client={client}, collation_connection={connection}, collation_server={server}"
+        ));
     }
     match &statement.time_zone {
         // Named zones are known only to servers that loaded them, and SYSTEM is another one here.
@@ -93,7 +94,8 @@ pub(crate) async fn run(conn: &mut Conn, statement: &Statement, repeated: bool) 
     }
     conn.query_drop(format!("SET {}", settings.join(", "))).await?;
     if !statement.schema.is_empty() {
-        match conn.query_drop(format!("USE {}", quoted(&statement.schema))).await.map_err(DatabaseError::from) {
+        match conn.query_drop(format!("USE {}", quoted(&statement.schema))).await.map_err(DatabaseError::from)
+        {
             // It may name its objects in full; if it does not, it will say so itself.
             Ok(()) | Err(DatabaseError::Sql { code: 1049, .. }) => {}
             Err(e) => return Err(e),

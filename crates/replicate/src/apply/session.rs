@@ -78,7 +78,9 @@ impl Session {
         if let Some(text) = pending {
             let pending: Pending = text.parse().map_err(|e| StandbyError::NoSlot(format!("{e}")))?;
             if pending.is_seed() {
-                return Err(StandbyError::NoSlot("the seed of this database was not finished: seed it again".into()));
+                return Err(StandbyError::NoSlot(
+                    "the seed of this database was not finished: seed it again".into(),
+                ));
             }
         }
         session.stream = StreamId(stream.clone());
@@ -111,7 +113,13 @@ impl Session {
         sql::move_slot(&self.stream.0, self.config.epoch.0, from, set, only_if)
     }
 
-    async fn apply(&mut self, from: At, opens: bool, changes: &[Change], to: Option<At>) -> Result<(), StandbyError> {
+    async fn apply(
+        &mut self,
+        from: At,
+        opens: bool,
+        changes: &[Change],
+        to: Option<At>,
+    ) -> Result<(), StandbyError> {
         let mut packets = Packets::new(PACKET_BYTES_MAX);
         if opens {
             let (set, only_if) = match to {
@@ -183,7 +191,9 @@ impl Session {
         self.execute(packet, true, &[]).await?;
         if !done {
             // This session holds the epoch's lock meanwhile: no promotion can come between.
-            ddl::run(&mut definer, statement, repeated).await.map_err(|e| self.definition_failed(statement, e))?;
+            ddl::run(&mut definer, statement, repeated)
+                .await
+                .map_err(|e| self.definition_failed(statement, e))?;
         }
         self.targets.clear();
         let mut packet = Packet::default();
@@ -218,7 +228,10 @@ impl Session {
         );
         let found: Option<Option<String>> = self.conn.query_first(sql).await.map_err(DatabaseError::from)?;
         match found {
-            None => Err(StandbyError::NoSlot(format!("the slot of stream {} is not at {from} any more", self.stream))),
+            None => Err(StandbyError::NoSlot(format!(
+                "the slot of stream {} is not at {from} any more",
+                self.stream
+            ))),
             Some(None) => Ok(None),
             Some(Some(text)) => text.parse().map(Some).map_err(|e| StandbyError::NoSlot(format!("{e}"))),
         }
@@ -246,7 +259,12 @@ impl Session {
     }
 
     /// Executes a packet and checks every outcome. `begins`: its second statement reads the epoch.
-    pub(crate) async fn execute(&mut self, packet: Packet, begins: bool, changes: &[Change]) -> Result<(), StandbyError> {
+    pub(crate) async fn execute(
+        &mut self,
+        packet: Packet,
+        begins: bool,
+        changes: &[Change],
+    ) -> Result<(), StandbyError> {
         let Packet { sql, expects } = packet;
         if expects.is_empty() {
             return Ok(());
@@ -287,7 +305,12 @@ impl Session {
     }
 
     /// A statement was refused.
-    async fn failed(&mut self, e: DatabaseError, expect: Option<&Expect>, changes: &[Change]) -> StandbyError {
+    async fn failed(
+        &mut self,
+        e: DatabaseError,
+        expect: Option<&Expect>,
+        changes: &[Change],
+    ) -> StandbyError {
         let DatabaseError::Sql { code, message } = &e else { return e.into() };
         if e.is_transient() {
             return e.into();
@@ -318,7 +341,9 @@ impl Session {
         let Some(Change::Rows { table: number, rows, .. }) = changes.get(change) else {
             return StandbyError::Conflict(format!("conflict: {why}"));
         };
-        let (Some(table), Some(target)) = (self.tables.get(number).cloned(), self.targets.get(number).cloned()) else {
+        let (Some(table), Some(target)) =
+            (self.tables.get(number).cloned(), self.targets.get(number).cloned())
+        else {
             return StandbyError::Conflict(format!("conflict: {why}"));
         };
         let (verb, expected) = match rows {
@@ -340,7 +365,9 @@ impl Session {
     }
 
     async fn look(&self, table: &Table, target: &Target, row: &Row) -> Result<String, DatabaseError> {
-        let Some(condition) = sql::by_key(row, target) else { return Ok("(the table has no key to look by)".into()) };
+        let Some(condition) = sql::by_key(row, target) else {
+            return Ok("(the table has no key to look by)".into());
+        };
         let mut conn = self.config.database.open().await?;
         // What this session itself changed is not committed, and so not seen.
         let sql = format!("SELECT * FROM {}{condition}", target.name);
@@ -350,7 +377,9 @@ impl Session {
             Some(found) => {
                 let values = found.unwrap_raw().into_iter().zip(&table.columns);
                 let told: Vec<String> = values
-                    .map(|(v, c)| format!("{}={}", c.name, v.map_or("?".into(), |v| shortened(&v.as_sql(false)))))
+                    .map(|(v, c)| {
+                        format!("{}={}", c.name, v.map_or("?".into(), |v| shortened(&v.as_sql(false))))
+                    })
                     .collect();
                 format!("({})", told.join(", "))
             }

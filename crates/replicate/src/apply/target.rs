@@ -79,21 +79,23 @@ impl Target {
                 theirs.join(", ")
             )));
         }
-        let columns = found.iter().zip(&table.columns).enumerate().map(|(index, ((name, data_type, extra), column))| {
-            let notation = match data_type.as_str() {
-                "uuid" => Notation::Uuid,
-                "inet6" => Notation::Inet6,
-                "inet4" => Notation::Inet4,
-                _ => Notation::AsLogged,
-            };
-            TargetColumn {
-                index,
-                name: sql::quoted(name),
-                kind: if notation == Notation::AsLogged { column.kind.clone() } else { Kind::Temporal },
-                computed: extra.contains("GENERATED"),
-                notation,
-            }
-        });
+        let columns = found.iter().zip(&table.columns).enumerate().map(
+            |(index, ((name, data_type, extra), column))| {
+                let notation = match data_type.as_str() {
+                    "uuid" => Notation::Uuid,
+                    "inet6" => Notation::Inet6,
+                    "inet4" => Notation::Inet4,
+                    _ => Notation::AsLogged,
+                };
+                TargetColumn {
+                    index,
+                    name: sql::quoted(name),
+                    kind: if notation == Notation::AsLogged { column.kind.clone() } else { Kind::Temporal },
+                    computed: extra.contains("GENERATED"),
+                    notation,
+                }
+            },
+        );
         Ok(Target {
             name: format!("{}.{}", sql::quoted(&table.schema), sql::quoted(&table.name)),
             columns: columns.collect(),
@@ -145,7 +147,9 @@ impl TargetColumn {
                 let text = match notation {
                     Notation::Uuid => uuid(padded(bytes)),
                     Notation::Inet6 => std::net::Ipv6Addr::from(padded::<16>(bytes)).to_string(),
-                    Notation::Inet4 | Notation::AsLogged => std::net::Ipv4Addr::from(padded::<4>(bytes)).to_string(),
+                    Notation::Inet4 | Notation::AsLogged => {
+                        std::net::Ipv4Addr::from(padded::<4>(bytes)).to_string()
+                    }
                 };
                 Cow::Owned(Value::Temporal(text))
             }
@@ -164,7 +168,8 @@ fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
 /// MariaDB stores UUIDs of versions 1 to 5 with their groups in reverse, so that times sort.
 fn uuid(stored: [u8; 16]) -> String {
     let reversed = stored[6] & 0x80 != 0 && stored[8] > 0 && stored[8] < 0x60;
-    let group = |at: std::ops::Range<usize>| stored[at].iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let group =
+        |at: std::ops::Range<usize>| stored[at].iter().map(|b| format!("{b:02x}")).collect::<String>();
     let groups = match reversed {
         true => [group(12..16), group(10..12), group(8..10), group(6..8), group(0..6)],
         false => [group(0..4), group(4..6), group(6..8), group(8..10), group(10..16)],

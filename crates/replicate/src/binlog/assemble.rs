@@ -74,6 +74,8 @@ pub struct Assembler {
     at: At,
     skip_to: At,
     group: Group,
+    /// A format description was read: from here on the library knows whether events end in a checksum.
+    described: bool,
     /// The server's table numbers, as last mapped.
     mapped: HashMap<u64, (u32, Arc<TableMap>)>,
     /// Every description seen, by its bytes: a hot table is described in each transaction, and parsed once.
@@ -104,6 +106,7 @@ impl Assembler {
             at: At { offset: 4, ..from },
             skip_to: from,
             group: Group::None,
+            described: false,
             mapped: HashMap::new(),
             known: HashMap::new(),
         }
@@ -122,8 +125,10 @@ impl Assembler {
     /// Takes the next event; what it says is added to `items`.
     pub fn event(&mut self, event: &RawEvent<'_>, items: &mut Vec<Item>) -> Result<(), DecodeError> {
         if event.kind == kind::ROTATE {
-            return self.rotate(event, items);
+            // The first one only repeats what was asked for, and may end in a checksum that nobody cut off.
+            return if self.described { self.rotate(event, items) } else { Ok(()) };
         }
+        self.described |= event.kind == kind::FORMAT;
         if event.end == 0 || event.flags & ARTIFICIAL != 0 || matches!(event.kind, 27 | 41) {
             return Ok(()); // made up for the connection; not in the log
         }
@@ -149,7 +154,9 @@ impl Assembler {
             165..=171 => Err(setting("log_bin_compress", "OFF", "a compressed event")),
             6..=12 | 17 | 18 => Err(setting("binlog_format", "ROW", "a LOAD DATA statement")),
             _ if event.flags & IGNORABLE != 0 => Ok(()),
-            other => Err(DecodeError::Unsupported(format!("the log holds an event of the unknown type {other}"))),
+            other => {
+                Err(DecodeError::Unsupported(format!("the log holds an event of the unknown type {other}")))
+            }
         }
     }
 
@@ -213,10 +220,14 @@ impl Assembler {
                 "the log holds a ROLLBACK, which is written only for tables that are not InnoDB".into(),
             )),
             Class::Savepoint => {
-                items.push(Item::Change(Change::Savepoint(String::from_utf8_lossy(&statement.sql).into_owned())));
+                items.push(Item::Change(Change::Savepoint(
+                    String::from_utf8_lossy(&statement.sql).into_owned(),
+                )));
                 Ok(())
             }
-            Class::Data => Err(setting("binlog_format", "ROW", &format!("the statement {}", excerpt(&statement)))),
+            Class::Data => {
+                Err(setting("binlog_format", "ROW", &format!("the statement {}", excerpt(&statement))))
+            }
             Class::Account | Class::Local | Class::Definition { .. } | Class::Refused { .. } => {
                 items.push(Item::Change(Change::Statement(statement)));
                 match self.group {
@@ -268,7 +279,9 @@ impl Assembler {
             25 | 32 => Rows::Delete(read_all(&mut from, |f| read_row(map, before, f))?),
             _ => {
                 let after = from.take(bitmap)?;
-                Rows::Update(read_all(&mut from, |f| Ok((read_row(map, before, f)?, read_row(map, after, f)?)))?)
+                Rows::Update(read_all(&mut from, |f| {
+                    Ok((read_row(map, before, f)?, read_row(map, after, f)?))
+                })?)
             }
         };
         let foreign_key_checks = flags & ROWS_WITHOUT_FOREIGN_KEY_CHECKS == 0;
@@ -372,6 +385,7 @@ mod tests {
     #[test]
     fn an_unfinished_transaction_is_abandoned_when_the_next_file_begins() {
         let (mut a, mut items) = (begin(At { file: 3, offset: 4 }), Vec::new());
+        a.event(&RawEvent { kind: 15, end: 0, flags: ARTIFICIAL, body: &[] }, &mut items).unwrap();
         a.event(&event(162, 100, &gtid(0)), &mut items).unwrap();
         let mut rotate = 4_u64.to_le_bytes().to_vec();
         rotate.extend_from_slice(b"binlog.000004");

@@ -12,7 +12,8 @@ impl<'a> Bytes<'a> {
     }
 
     pub(super) fn take(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
-        let (head, rest) = self.0.split_at_checked(n).ok_or(DecodeError::Malformed("an event is too short"))?;
+        let (head, rest) =
+            self.0.split_at_checked(n).ok_or(DecodeError::Malformed("an event is too short"))?;
         self.0 = rest;
         Ok(head)
     }

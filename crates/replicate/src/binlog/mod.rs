@@ -113,9 +113,11 @@ impl Log {
         }
         // The server keeps one reader for each of these numbers, so each of ours draws its own.
         let server_id = rand::random_range(0x4000_0000..=u32::MAX);
-        let request = BinlogStreamRequest::new(server_id)
-            .with_filename(file.as_bytes())
-            .with_pos(if near { from.offset } else { 4 });
+        let request = BinlogStreamRequest::new(server_id).with_filename(file.as_bytes()).with_pos(if near {
+            from.offset
+        } else {
+            4
+        });
         let request = if at_end == AtEnd::Stop { request.with_non_blocking() } else { request };
         let stream = conn.get_binlog_stream(request).await?;
         let (to, events) = mpsc::channel(EVENTS_WAITING_MAX);
@@ -218,8 +220,10 @@ pub(crate) async fn charsets(conn: &mut Conn) -> Result<Charsets, DatabaseError>
     let pairs = match mariadb {
         Ok(pairs) => pairs,
         Err(mysql_async::Error::Server(_)) => {
-            conn.query("SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATIONS WHERE ID IS NOT NULL")
-                .await?
+            conn.query(
+                "SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATIONS WHERE ID IS NOT NULL",
+            )
+            .await?
         }
         Err(e) => return Err(e.into()),
     };

@@ -73,16 +73,23 @@ impl TableMap {
         for (&code, column) in types.iter().zip(&metadata.names) {
             let mut next_unsigned = || {
                 numeric += 1;
-                metadata.unsigned.get((numeric - 1) / 8).is_some_and(|b| b & (0x80 >> ((numeric - 1) % 8)) != 0)
+                metadata
+                    .unsigned
+                    .get((numeric - 1) / 8)
+                    .is_some_and(|b| b & (0x80 >> ((numeric - 1) % 8)) != 0)
             };
             let mut next_charset = |fixed: Option<u16>| {
                 textual += 1;
                 match metadata.text.of(textual - 1) {
                     None => Err(DecodeError::Malformed("a column has no character set")),
                     Some(BINARY) => Ok(Kind::Binary { fixed }),
-                    Some(id) => charsets.get(&id).map(|c| Kind::Text { charset: c.clone() }).ok_or_else(|| {
-                        DecodeError::Unsupported(format!("column {table}.{column} has the unknown collation {id}"))
-                    }),
+                    Some(id) => {
+                        charsets.get(&id).map(|c| Kind::Text { charset: c.clone() }).ok_or_else(|| {
+                            DecodeError::Unsupported(format!(
+                                "column {table}.{column} has the unknown collation {id}"
+                            ))
+                        })
+                    }
                 }
             };
             let (kind, layout) = match code {
@@ -134,7 +141,12 @@ impl TableMap {
                 },
                 249..=252 => (next_charset(None)?, Layout::String { length_bytes: small(meta.u8()?)? }),
                 255 => (Kind::Geometry, Layout::String { length_bytes: small(meta.u8()?)? }),
-                _ => return Err(DecodeError::Unsupported(format!("column {table}.{column} {}", why_not(code)))),
+                _ => {
+                    return Err(DecodeError::Unsupported(format!(
+                        "column {table}.{column} {}",
+                        why_not(code)
+                    )));
+                }
             };
             kinds.push(kind);
             layouts.push(layout);
@@ -224,7 +236,9 @@ fn small(bytes: u8) -> Result<u8, DecodeError> {
 
 fn why_not(code: u8) -> String {
     match code {
-        7 | 11 | 12 => "has the temporal format of before 5.6: rebuild the table with mysql56_temporal_format=ON".into(),
+        7 | 11 | 12 => {
+            "has the temporal format of before 5.6: rebuild the table with mysql56_temporal_format=ON".into()
+        }
         140 | 141 => "is COMPRESSED: rebuild it without that attribute".into(),
         245 => "is of MySQL's binary JSON type: use LONGTEXT, or MariaDB's JSON".into(),
         _ => format!("is of the unknown type {code}"),
@@ -248,6 +262,8 @@ pub(super) fn read_row(
     map.layouts
         .iter()
         .enumerate()
-        .map(|(i, layout)| if bit(nulls, i) { Ok(crate::transaction::Value::Null) } else { layout.read(from) })
+        .map(
+            |(i, layout)| if bit(nulls, i) { Ok(crate::transaction::Value::Null) } else { layout.read(from) },
+        )
         .collect()
 }

@@ -77,10 +77,8 @@ fn micros(from: &mut Bytes<'_>, decimals: u8) -> Result<u64, DecodeError> {
 }
 
 fn datetime(from: &mut Bytes<'_>, decimals: u8) -> Result<String, DecodeError> {
-    let packed = from
-        .big(5)?
-        .checked_sub(0x80_0000_0000)
-        .ok_or(DecodeError::Malformed("a DATETIME is negative"))?;
+    let packed =
+        from.big(5)?.checked_sub(0x80_0000_0000).ok_or(DecodeError::Malformed("a DATETIME is negative"))?;
     let (day_part, time_part) = (packed >> 17, packed & 0x1_ffff);
     let (months, day) = (day_part >> 5, day_part & 31);
     Ok(format!(
@@ -143,7 +141,8 @@ fn timestamp(seconds: u64) -> String {
 /// the most significant bit flipped, and everything inverted if the number is negative.
 fn decimal(from: &mut Bytes<'_>, digits: usize, scale: usize) -> Result<String, DecodeError> {
     const BYTES_OF_DIGITS: [usize; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
-    let whole = digits.checked_sub(scale).ok_or(DecodeError::Malformed("a DECIMAL has a scale above its digits"))?;
+    let whole =
+        digits.checked_sub(scale).ok_or(DecodeError::Malformed("a DECIMAL has a scale above its digits"))?;
     let size = whole / 9 * 4 + BYTES_OF_DIGITS[whole % 9] + scale / 9 * 4 + BYTES_OF_DIGITS[scale % 9];
     let mut buffer = from.take(size)?.to_vec();
     let Some(first) = buffer.first_mut() else {
@@ -168,7 +167,11 @@ fn decimal(from: &mut Bytes<'_>, digits: usize, scale: usize) -> Result<String, 
         group(9, &mut text)?;
     }
     let significant = text.trim_start_matches('0');
-    let mut text = format!("{}{}", if negative { "-" } else { "" }, if significant.is_empty() { "0" } else { significant });
+    let mut text = format!(
+        "{}{}",
+        if negative { "-" } else { "" },
+        if significant.is_empty() { "0" } else { significant }
+    );
     if scale > 0 {
         text.push('.');
         for _ in 0..scale / 9 {

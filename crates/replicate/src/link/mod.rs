@@ -89,8 +89,9 @@ impl Sender {
 
     /// Lets everything leave.
     pub async fn flush(&mut self) -> Result<(), LinkError> {
-        let sent: Result<(), std::io::Error> =
-            timeout(SEND_TIMEOUT, SinkExt::<Bytes>::flush(&mut self.0)).await.map_err(|_| LinkError::Silent)?;
+        let sent: Result<(), std::io::Error> = timeout(SEND_TIMEOUT, SinkExt::<Bytes>::flush(&mut self.0))
+            .await
+            .map_err(|_| LinkError::Silent)?;
         Ok(sent?)
     }
 
@@ -188,7 +189,10 @@ pub async fn accept(stream: TcpStream, token: &Secret) -> Result<Caller, LinkErr
         return Err(LinkError::Denied(text));
     }
     // Compared in constant time.
-    if mac(token, Side::Standby, &challenge, &hello.nonce, &hello.request)?.verify_slice(&hello.proof).is_err() {
+    if mac(token, Side::Standby, &challenge, &hello.nonce, &hello.request)?
+        .verify_slice(&hello.proof)
+        .is_err()
+    {
         let text = "the link's token is wrong: both sites need the same secrets.link_token".to_owned();
         link.sender.send(&Answer::Refused(Refusal::Denied(text.clone()))).await?;
         return Err(LinkError::Denied(text));
@@ -243,7 +247,9 @@ pub async fn connect(
         Answer::Welcome { proof } => {
             match mac(token, Side::Primary, &challenge.nonce, &nonce, &request)?.verify_slice(&proof) {
                 Ok(()) => Ok(Connected::Welcome(Box::new(link))),
-                Err(_) => Err(LinkError::Denied(format!("who answers at {address} does not know the link's token"))),
+                Err(_) => {
+                    Err(LinkError::Denied(format!("who answers at {address} does not know the link's token")))
+                }
             }
         }
     }

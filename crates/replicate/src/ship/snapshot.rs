@@ -7,17 +7,13 @@
 
 use futures_util::StreamExt;
 use model::StreamId;
-use mysql_async::{
-    Conn,
-    consts::ColumnType,
-    prelude::Queryable,
-};
+use mysql_async::{Conn, consts::ColumnType, prelude::Queryable};
 use tokio::time::Instant;
 
 use super::ShipError;
 use crate::{
-    binlog::{AtEnd, Charsets, Item, Log, LogError, charsets, file_number},
     apply::{quoted, text},
+    binlog::{AtEnd, Charsets, Item, Log, LogError, charsets, file_number},
     database::{DatabaseConfig, DatabaseError},
     filter::Filter,
     link::{ALIVE_EVERY, Sender, frame::Down, pack::PART_COST},
@@ -25,14 +21,17 @@ use crate::{
 };
 
 /// The application's schemas, as a condition.
-const APPLICATIONS: &str =
-    "NOT IN ('ghostlight','mysql','information_schema','performance_schema','sys')";
+const APPLICATIONS: &str = "NOT IN ('ghostlight','mysql','information_schema','performance_schema','sys')";
 
 /// Errors by which a server says that a table is not what it was when the snapshot was taken.
 const DEFINITION_CHANGED: [u16; 3] = [1412, 1146, 1054];
 
 /// Sends everything; the last frame is [`Down::Seeded`].
-pub(super) async fn send(database: &DatabaseConfig, stream: &StreamId, sender: &mut Sender) -> Result<(), ShipError> {
+pub(super) async fn send(
+    database: &DatabaseConfig,
+    stream: &StreamId,
+    sender: &mut Sender,
+) -> Result<(), ShipError> {
     let settings = "SET character_set_results = NULL, net_write_timeout = 3600".to_owned();
     let mut conn = database.open_with(vec![settings]).await?;
     let charsets = charsets(&mut conn).await?;
@@ -42,7 +41,9 @@ pub(super) async fn send(database: &DatabaseConfig, stream: &StreamId, sender: &
     refuse_what_cannot_travel(&mut conn).await?;
     sender.send(&Down::Seeding(at.in_stream(stream))).await?;
     match copy(&mut conn, &charsets, sender).await {
-        Err(ShipError::Log(LogError::Database(DatabaseError::Sql { code, message }))) if DEFINITION_CHANGED.contains(&code) => {
+        Err(ShipError::Log(LogError::Database(DatabaseError::Sql { code, message })))
+            if DEFINITION_CHANGED.contains(&code) =>
+        {
             return Err(begin_again(&message));
         }
         outcome => outcome?,
@@ -54,12 +55,16 @@ pub(super) async fn send(database: &DatabaseConfig, stream: &StreamId, sender: &
 }
 
 fn begin_again(what: &str) -> ShipError {
-    DatabaseError::Lost(format!("a definition changed while the data were copied ({what}); the copy begins again")).into()
+    DatabaseError::Lost(format!(
+        "a definition changed while the data were copied ({what}); the copy begins again"
+    ))
+    .into()
 }
 
 async fn snapshot_place(conn: &mut Conn) -> Result<At, ShipError> {
     let status: Vec<(String, String)> = conn.query("SHOW STATUS LIKE 'binlog_snapshot_%'").await?;
-    let value = |name: &str| status.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str());
+    let value =
+        |name: &str| status.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str());
     let place = || {
         let file = file_number(value("binlog_snapshot_file")?.as_bytes())?;
         Some(At { file, offset: value("binlog_snapshot_position")?.parse().ok()? })
@@ -74,14 +79,39 @@ async fn snapshot_place(conn: &mut Conn) -> Result<At, ShipError> {
 /// Names everything that the stream could not keep equal.
 async fn refuse_what_cannot_travel(conn: &mut Conn) -> Result<(), ShipError> {
     let checks = [
-        ("TRIGGER_SCHEMA, TRIGGER_NAME", "TRIGGERS", "TRIGGER_SCHEMA", "", "a trigger, which would fire again on the standby"),
-        ("EVENT_SCHEMA, EVENT_NAME", "EVENTS", "EVENT_SCHEMA", "", "an event, which would run on the standby, too"),
-        ("TABLE_SCHEMA, TABLE_NAME", "TABLES", "TABLE_SCHEMA", "AND TABLE_TYPE NOT IN ('BASE TABLE','VIEW')", "neither a plain table nor a view"),
-        ("TABLE_SCHEMA, TABLE_NAME", "TABLES", "TABLE_SCHEMA", "AND TABLE_TYPE='BASE TABLE' AND ENGINE<>'InnoDB'", "not an InnoDB table"),
+        (
+            "TRIGGER_SCHEMA, TRIGGER_NAME",
+            "TRIGGERS",
+            "TRIGGER_SCHEMA",
+            "",
+            "a trigger, which would fire again on the standby",
+        ),
+        (
+            "EVENT_SCHEMA, EVENT_NAME",
+            "EVENTS",
+            "EVENT_SCHEMA",
+            "",
+            "an event, which would run on the standby, too",
+        ),
+        (
+            "TABLE_SCHEMA, TABLE_NAME",
+            "TABLES",
+            "TABLE_SCHEMA",
+            "AND TABLE_TYPE NOT IN ('BASE TABLE','VIEW')",
+            "neither a plain table nor a view",
+        ),
+        (
+            "TABLE_SCHEMA, TABLE_NAME",
+            "TABLES",
+            "TABLE_SCHEMA",
+            "AND TABLE_TYPE='BASE TABLE' AND ENGINE<>'InnoDB'",
+            "not an InnoDB table",
+        ),
     ];
     let mut found = Vec::new();
     for (names, table, schema, and, why) in checks {
-        let sql = format!("SELECT {names} FROM information_schema.{table} WHERE {schema} {APPLICATIONS} {and}");
+        let sql =
+            format!("SELECT {names} FROM information_schema.{table} WHERE {schema} {APPLICATIONS} {and}");
         let rows: Vec<(String, String)> = conn.query(sql).await?;
         found.extend(rows.into_iter().map(|(schema, name)| format!("{schema}.{name} is {why}")));
     }
@@ -93,7 +123,9 @@ async fn refuse_what_cannot_travel(conn: &mut Conn) -> Result<(), ShipError> {
 
 async fn copy(conn: &mut Conn, charsets: &Charsets, sender: &mut Sender) -> Result<(), ShipError> {
     let schemas: Vec<String> = conn
-        .query(format!("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME {APPLICATIONS} ORDER BY 1"))
+        .query(format!(
+            "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME {APPLICATIONS} ORDER BY 1"
+        ))
         .await?;
     for schema in &schemas {
         define(conn, sender, "", &format!("SHOW CREATE DATABASE {}", quoted(schema)), 1).await?;
@@ -102,7 +134,8 @@ async fn copy(conn: &mut Conn, charsets: &Charsets, sender: &mut Sender) -> Resu
         .query(format!("SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE='BASE TABLE' AND TABLE_SCHEMA {APPLICATIONS} ORDER BY 1,2"))
         .await?;
     for (schema, name) in &tables {
-        define(conn, sender, schema, &format!("SHOW CREATE TABLE {}.{}", quoted(schema), quoted(name)), 1).await?;
+        define(conn, sender, schema, &format!("SHOW CREATE TABLE {}.{}", quoted(schema), quoted(name)), 1)
+            .await?;
     }
     for (number, (schema, name)) in tables.iter().enumerate() {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
@@ -112,19 +145,27 @@ async fn copy(conn: &mut Conn, charsets: &Charsets, sender: &mut Sender) -> Resu
         .query(format!("SELECT ROUTINE_SCHEMA, ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA {APPLICATIONS} ORDER BY 1,2,3"))
         .await?;
     for (schema, kind, name) in &routines {
-        define(conn, sender, schema, &format!("SHOW CREATE {kind} {}.{}", quoted(schema), quoted(name)), 2).await?;
+        define(conn, sender, schema, &format!("SHOW CREATE {kind} {}.{}", quoted(schema), quoted(name)), 2)
+            .await?;
     }
     let views: Vec<(String, String)> = conn
         .query(format!("SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA {APPLICATIONS} ORDER BY 1,2"))
         .await?;
     for (schema, name) in &views {
-        define(conn, sender, schema, &format!("SHOW CREATE VIEW {}.{}", quoted(schema), quoted(name)), 1).await?;
+        define(conn, sender, schema, &format!("SHOW CREATE VIEW {}.{}", quoted(schema), quoted(name)), 1)
+            .await?;
     }
     Ok(())
 }
 
 /// Sends the definition that `show` tells in its column number `column`.
-async fn define(conn: &mut Conn, sender: &mut Sender, schema: &str, show: &str, column: usize) -> Result<(), ShipError> {
+async fn define(
+    conn: &mut Conn,
+    sender: &mut Sender,
+    schema: &str,
+    show: &str,
+    column: usize,
+) -> Result<(), ShipError> {
     let row: Option<mysql_async::Row> = conn.query_first(show).await?;
     let Some(Some(sql)) = row.and_then(|mut row| row.take::<Option<Vec<u8>>, _>(column)) else {
         return Err(ShipError::Unsupported(format!(
@@ -151,17 +192,26 @@ async fn copy_table(
     let key: Vec<String> = conn
         .query(format!("SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE {of_table} AND INDEX_NAME='PRIMARY' ORDER BY SEQ_IN_INDEX"))
         .await?;
-    let place = |column: &String| columns.iter().position(|c| c == column).and_then(|i| u16::try_from(i).ok());
+    let place =
+        |column: &String| columns.iter().position(|c| c == column).and_then(|i| u16::try_from(i).ok());
     let key = key.iter().filter_map(place).collect();
     let list: Vec<String> = columns.iter().map(|c| quoted(c)).collect();
     let select = format!("SELECT {} FROM {}.{}", list.join(","), quoted(schema), quoted(name));
     // Prepared, because only the binary protocol carries a FLOAT without rounding it.
     let mut result = conn.exec_iter(select, ()).await?;
     let described = result.columns().unwrap_or_else(|| Vec::new().into());
-    let kinds: Result<Vec<Kind>, ShipError> =
-        described.iter().zip(&columns).map(|(d, c)| kind(d, charsets).ok_or_else(|| ShipError::Unsupported(format!("column {schema}.{name}.{c} has an unknown collation")))).collect();
+    let kinds: Result<Vec<Kind>, ShipError> = described
+        .iter()
+        .zip(&columns)
+        .map(|(d, c)| {
+            kind(d, charsets).ok_or_else(|| {
+                ShipError::Unsupported(format!("column {schema}.{name}.{c} has an unknown collation"))
+            })
+        })
+        .collect();
     let types: Vec<ColumnType> = described.iter().map(mysql_async::Column::column_type).collect();
-    let columns = columns.iter().zip(kinds?).map(|(name, kind)| Column { name: name.clone(), kind }).collect();
+    let columns =
+        columns.iter().zip(kinds?).map(|(name, kind)| Column { name: name.clone(), kind }).collect();
     let table = Table { schema: schema.to_owned(), name: name.to_owned(), columns, key };
     sender.feed(&Down::Table { number, table }).await?;
     let Some(mut stream) = result.stream::<mysql_async::Row>().await? else { return Ok(()) };
@@ -191,17 +241,22 @@ fn kind(column: &mysql_async::Column, charsets: &Charsets) -> Option<Kind> {
     const BINARY: u16 = 63;
     use ColumnType::*;
     Some(match column.column_type() {
-        MYSQL_TYPE_DATE | MYSQL_TYPE_NEWDATE | MYSQL_TYPE_TIME | MYSQL_TYPE_DATETIME | MYSQL_TYPE_TIMESTAMP => {
-            Kind::Temporal
-        }
+        MYSQL_TYPE_DATE | MYSQL_TYPE_NEWDATE | MYSQL_TYPE_TIME | MYSQL_TYPE_DATETIME
+        | MYSQL_TYPE_TIMESTAMP => Kind::Temporal,
         MYSQL_TYPE_GEOMETRY => Kind::Geometry,
-        MYSQL_TYPE_VARCHAR | MYSQL_TYPE_VAR_STRING | MYSQL_TYPE_STRING | MYSQL_TYPE_ENUM | MYSQL_TYPE_SET
-        | MYSQL_TYPE_TINY_BLOB | MYSQL_TYPE_MEDIUM_BLOB | MYSQL_TYPE_LONG_BLOB | MYSQL_TYPE_BLOB | MYSQL_TYPE_JSON => {
-            match column.character_set() {
-                BINARY => Kind::Binary { fixed: None },
-                id => Kind::Text { charset: charsets.get(&id)?.clone() },
-            }
-        }
+        MYSQL_TYPE_VARCHAR
+        | MYSQL_TYPE_VAR_STRING
+        | MYSQL_TYPE_STRING
+        | MYSQL_TYPE_ENUM
+        | MYSQL_TYPE_SET
+        | MYSQL_TYPE_TINY_BLOB
+        | MYSQL_TYPE_MEDIUM_BLOB
+        | MYSQL_TYPE_LONG_BLOB
+        | MYSQL_TYPE_BLOB
+        | MYSQL_TYPE_JSON => match column.character_set() {
+            BINARY => Kind::Binary { fixed: None },
+            id => Kind::Text { charset: charsets.get(&id)?.clone() },
+        },
         _ => Kind::Number,
     })
 }
@@ -215,7 +270,9 @@ fn value(value: Option<mysql_async::Value>, column: ColumnType) -> Value {
         Some(Theirs::Float(n)) => Value::Float(n),
         Some(Theirs::Double(n)) => Value::Double(n),
         Some(Theirs::Date(year, month, day, h, m, s, us)) => Value::Temporal(match column {
-            ColumnType::MYSQL_TYPE_DATE | ColumnType::MYSQL_TYPE_NEWDATE => format!("{year:04}-{month:02}-{day:02}"),
+            ColumnType::MYSQL_TYPE_DATE | ColumnType::MYSQL_TYPE_NEWDATE => {
+                format!("{year:04}-{month:02}-{day:02}")
+            }
             _ => format!("{year:04}-{month:02}-{day:02} {h:02}:{m:02}:{s:02}.{us:06}"),
         }),
         Some(Theirs::Time(negative, days, h, m, s, us)) => {
@@ -235,7 +292,11 @@ fn value(value: Option<mysql_async::Value>, column: ColumnType) -> Value {
 }
 
 /// The first definition of the application's that was logged behind `from`.
-async fn first_definition(database: &DatabaseConfig, from: At, sender: &mut Sender) -> Result<Option<String>, ShipError> {
+async fn first_definition(
+    database: &DatabaseConfig,
+    from: At,
+    sender: &mut Sender,
+) -> Result<Option<String>, ShipError> {
     let mut log = Log::open(database, from, AtEnd::Stop).await?;
     let (mut filter, mut items) = (Filter::default(), Vec::new());
     let mut told_alive = Instant::now();

@@ -31,6 +31,9 @@ enum Command {
         #[arg(long)]
         site: String,
     },
+    /// Measure how much it takes.
+    #[command(subcommand)]
+    Bench(roles::bench::Bench),
     /// Check the topology file.
     Check,
     /// Watch both sites from one place, and act if it leads; on the witness, keep the register too.
@@ -41,6 +44,9 @@ enum Command {
     },
     /// Answer for the service's name: the authoritative name server.
     Dns,
+    /// Break it on purpose, measure, and check what is left.
+    #[command(subcommand)]
+    Drill(roles::drill::Drill),
     /// Take visitors' requests: the edge of a site.
     Gateway {
         /// Which site's.
@@ -92,11 +98,13 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     match cli.command {
         Command::Agent { site } => roles::agent::run(&cli.config, model::Site::new(site)),
+        Command::Bench(bench) => roles::bench::run(bench),
         Command::Check => {
             topology::load(&cli.config)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Controller { place } => roles::controller::run(&cli.config, &place),
+        Command::Drill(drill) => roles::drill::run(drill),
         Command::Dns => roles::dns::run(&cli.config),
         Command::Status(arguments) => roles::status::run(&cli.config, &arguments),
         Command::Up(arguments) => roles::up::run(arguments),

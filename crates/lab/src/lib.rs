@@ -4,6 +4,7 @@
 //! visitors' ledger.
 
 pub mod api;
+pub mod bench;
 pub mod blackout;
 pub mod checker;
 pub mod drill;

@@ -5,8 +5,10 @@ use std::{future::Future, process::ExitCode, time::Duration};
 use runtime::process::{Shutdown, shutdown_on_signal};
 
 pub(crate) mod agent;
+pub(crate) mod bench;
 pub(crate) mod controller;
 pub(crate) mod dns;
+pub(crate) mod drill;
 pub(crate) mod gateway;
 pub(crate) mod status;
 pub(crate) mod up;

@@ -10,6 +10,7 @@ use std::{
 use model::{
     Mode, Register, Site,
     agent::{AgentStatus, Role, StandbyPhase},
+    observation::View,
     plan::Steering,
     topology::{SecretRef, Topology},
 };
@@ -102,7 +103,7 @@ impl Access {
     }
 
     /// What the witness's controller sees and concludes.
-    pub async fn view(&self) -> Result<Value, AccessError> {
+    pub async fn view(&self) -> Result<View, AccessError> {
         self.witness.get("/v1/view", ASK).await.map_err(ask("the witness's view"))
     }
 

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod site_loss;
+pub mod stage;
 pub mod watch;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};

@@ -10,12 +10,12 @@ use std::{
 };
 
 use model::{
-    Epoch, Mode, Site,
+    Epoch, Mode, Problem, Site,
     agent::{Fence, Role, StandbyPhase},
+    observation::View,
 };
 use runtime::{clock::Boot, process::Shutdown};
 use serde::Serialize;
-use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use super::access::Access;
@@ -198,11 +198,9 @@ impl Note {
     }
 }
 
-/// Whether a view's verdict names the loss of the primary.
-fn names_a_loss(view: &Value) -> bool {
-    let problems = view.get("verdict").and_then(|v| v.get("problems")).and_then(Value::as_array);
-    problems.into_iter().flatten().any(|problem| {
-        let name = problem.as_str().or_else(|| problem.get("problem").and_then(Value::as_str));
-        name.is_some_and(|n| n.starts_with("primary_"))
-    })
+/// Whether a view's verdict names the loss of the primary, or of a part of it.
+fn names_a_loss(view: &View) -> bool {
+    use Problem::{PrimaryAgentLost, PrimaryDatabaseLost, PrimaryGatewayLost, PrimarySiteLost};
+    let losses = [PrimarySiteLost, PrimaryDatabaseLost, PrimaryGatewayLost, PrimaryAgentLost];
+    view.verdict.problems.iter().any(|problem| losses.contains(problem))
 }

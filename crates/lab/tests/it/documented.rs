@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use lab::{
+    bench::booking::{self, Line},
     drill::{
         site_loss::{Round, Summary},
         watch::Phases,
@@ -86,4 +87,21 @@ fn status() {
         targets: vec![],
     };
     check(COMMAND, "`gateway`", &[gateway]);
+}
+
+#[test]
+fn the_booking_bench() {
+    const COMMAND: &str = "`ghostlight bench booking --json`";
+    let line = Line {
+        workload: "booking",
+        gate: Some(true),
+        concurrency: 64,
+        acknowledged_per_s: 1.0,
+        p50_ms: None,
+        p99_ms: None,
+        errors: 0,
+    };
+    let summary = booking::Summary::of(&line, &line, &line);
+    check(COMMAND, "A line a workload", &[line]);
+    check(COMMAND, "The summary", &[summary]);
 }

@@ -13,3 +13,4 @@ mod frontdoor;
 mod link;
 mod names;
 mod resolver;
+mod visitors;

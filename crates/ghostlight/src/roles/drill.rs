@@ -1,0 +1,171 @@
+//! `ghostlight drill`: break it on purpose, measure, check. Data on stdout, talk on stderr.
+//!
+//! Exit codes: 0 without violations; 1 with any, or when the drill could not be finished; 64 for bad usage.
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Subcommand};
+use lab::{
+    drill::{
+        Aborted,
+        site_loss::{self, Round, SiteLoss, Summary},
+        stage::Stage,
+    },
+    report,
+};
+use runtime::process::shutdown_on_signal;
+use serde_json::json;
+
+/// The drills.
+#[derive(Subcommand)]
+pub(crate) enum Drill {
+    /// Kill the primary site under load, every process of it; measure until visitors book again; prove that no
+    /// acknowledged booking is lost.
+    SiteLoss(SiteLossArgs),
+}
+
+/// The options of `drill site-loss`.
+#[derive(Args)]
+pub(crate) struct SiteLossArgs {
+    /// How often; each round kills the site that is primary then.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Every choice of the visitors, and the moments of the kills, follow from it.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Print a JSON line a round, and a summary as the last line.
+    #[arg(long)]
+    json: bool,
+    /// Write a report with a picture of each round.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// Let answers out without waiting for the standby: the drill must then find losses.
+    #[arg(long, conflicts_with = "attach")]
+    no_gate: bool,
+    /// Use the lab that runs in this folder instead of one of the drill's own.
+    #[arg(long)]
+    attach: bool,
+    /// The folder of the lab to attach to.
+    #[arg(long, default_value = ".ghostlight", requires = "attach")]
+    folder: PathBuf,
+    /// Make the link between the sites so long, there and back.
+    #[arg(long, value_name = "N")]
+    link_rtt_ms: Option<u64>,
+    /// Visitors a second.
+    #[arg(long, value_name = "N", default_value_t = 260, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+}
+
+/// Runs a drill.
+pub(crate) fn run(drill: Drill) -> anyhow::Result<ExitCode> {
+    runtime::log::start("drill");
+    let executor = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let Drill::SiteLoss(args) = drill;
+    let code = executor.block_on(Box::pin(site_loss(args)));
+    executor.shutdown_background();
+    code
+}
+
+async fn site_loss(args: SiteLossArgs) -> anyhow::Result<ExitCode> {
+    let shutdown = shutdown_on_signal()?;
+    let stage = tokio::select! {
+        stage = Box::pin(stage(&args)) => stage?,
+        () = shutdown.cancelled() => anyhow::bail!("interrupted while the lab was starting; nothing is left running"),
+    };
+    let config = SiteLoss {
+        rounds: args.rounds,
+        seed: args.seed,
+        rate_per_s: args.rate.into(),
+        link_rtt_ms: args.link_rtt_ms,
+        gate: stage.gate(),
+    };
+    let mut rounds: Vec<Round> = Vec::new();
+    let access = stage.access()?;
+    let outcome = tokio::select! {
+        outcome = Box::pin(site_loss::run(
+            access,
+            &config,
+            |round| {
+                print_round(round, args.json);
+                rounds.push(round.clone());
+            },
+            &|what| eprintln!("{what}"),
+        )) => outcome,
+        () = shutdown.cancelled() => Err(Aborted::from("interrupted".to_owned())),
+    };
+    let summary = Summary::of(&rounds);
+    let clean = outcome.is_ok() && summary.lost == 0 && summary.violations == 0;
+    eprintln!("the drill is over; ending what it started");
+    if let Some(folder) = stage.end(clean).await {
+        eprintln!("the lab's files are kept in {} for a look", folder.display());
+    }
+    let aborted = outcome.as_ref().err().map(ToString::to_string);
+    if let Some(path) = &args.report {
+        std::fs::write(path, report::site_loss(&config, &rounds, aborted.as_deref()))?;
+        eprintln!("the report is in {}", path.display());
+    }
+    print_summary(&summary, args.json);
+    outcome?;
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn stage(args: &SiteLossArgs) -> Result<Stage, Aborted> {
+    if args.attach {
+        return Stage::attach(&args.folder);
+    }
+    Stage::own(!args.no_gate, &|what| eprintln!("lab: {what}")).await
+}
+
+fn print_round(round: &Round, as_json: bool) {
+    if as_json {
+        return print(&json!(round).to_string());
+    }
+    let seconds = |s: Option<f64>| s.map_or("never".to_owned(), |s| format!("{s:.2} s"));
+    print(&format!(
+        "round {}: {} killed ({}, {}); booking again after {}, by DNS after {}; {} acknowledged, {} lost, {} sold \
+         twice; {} errors seen, {} unknown; in sync again after {}; {} violations",
+        round.round,
+        round.killed,
+        round.how,
+        round.mode_at_kill,
+        seconds(round.rto_s),
+        seconds(round.rto_dns_s),
+        round.acknowledged,
+        round.lost,
+        round.double_sold,
+        round.visitor_errors,
+        round.unknown_outcomes,
+        seconds(round.resync_s),
+        round.violations,
+    ));
+    for violation in &round.violation_list {
+        print(&format!("  {violation}"));
+    }
+}
+
+fn print_summary(summary: &Summary, as_json: bool) {
+    if as_json {
+        return print(&json!({ "summary": summary }).to_string());
+    }
+    let seconds = |s: Option<f64>| s.map_or("never".to_owned(), |s| format!("{s:.2} s"));
+    print(&format!(
+        "{} rounds: {} of {} acknowledged bookings lost, {} violations; booking again after {} (p50), {} (p99); by \
+         DNS after {} (p50), {} (p99)",
+        summary.rounds,
+        summary.lost,
+        summary.acknowledged,
+        summary.violations,
+        seconds(summary.rto_s_p50),
+        seconds(summary.rto_s_p99),
+        seconds(summary.rto_dns_s_p50),
+        seconds(summary.rto_dns_s_p99),
+    ));
+}
+
+/// Data go to stdout, a line at a time; a reader that has gone away is no reason to leave a lab half drilled.
+pub(super) fn print(line: &str) {
+    let mut out = std::io::stdout().lock();
+    if let Err(e) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+        tracing::debug!("stdout: {e}");
+    }
+}

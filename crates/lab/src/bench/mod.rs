@@ -1,0 +1,4 @@
+//! How much the service takes, on this machine, beside what its database alone would take.
+
+pub mod baseline;
+pub mod booking;

@@ -2,6 +2,7 @@
 //!
 //! One subcommand per role. This crate joins what the other crates bring and holds no logic of its own.
 
+mod check;
 mod roles;
 mod topology;
 
@@ -34,8 +35,15 @@ enum Command {
     /// Measure how much it takes.
     #[command(subcommand)]
     Bench(roles::bench::Bench),
-    /// Check the topology file.
-    Check,
+    /// Check the topology file, both databases and the register, and say what to do about what is wrong.
+    ///
+    /// Exit code 0: nothing is wrong. 64: the topology file is. 65: something in a database is. 69: something did
+    /// not answer.
+    Check {
+        /// One JSON line for each requirement, then `{"summary":{…}}`.
+        #[arg(long)]
+        json: bool,
+    },
     /// Watch both sites from one place, and act if it leads; on the witness, keep the register too.
     Controller {
         /// `witness`, or a site's name.
@@ -99,10 +107,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Agent { site } => roles::agent::run(&cli.config, model::Site::new(site)),
         Command::Bench(bench) => roles::bench::run(bench),
-        Command::Check => {
-            topology::load(&cli.config)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Check { json } => check::run(&cli.config, json),
         Command::Controller { place } => roles::controller::run(&cli.config, &place),
         Command::Drill(drill) => roles::drill::run(drill),
         Command::Dns => roles::dns::run(&cli.config),

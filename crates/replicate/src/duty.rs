@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn pending_ddl_does_not_detach_a_slot() {
         let mut look = row(2, "aws", 3, Some(2));
-        look.slots[0].pending = Some("ddl:7:1:99:ab".into());
+        look.slots[0].pending = Some("ddl:7:ab".into());
         check(register(5, 2, "aws", 3), look, "follow 3");
     }
 }

@@ -169,7 +169,7 @@ async fn sessions(conn: &mut Conn, user: &str, spare: &[u32]) -> Result<Vec<u64>
 }
 
 /// A name as a string literal.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("'{}'", name.replace('\\', "\\\\").replace('\'', "''"))
 }
 

@@ -14,7 +14,7 @@
 //!
 //! Beside the stream stands what each database knows of itself and who may write to it: [`agent`] is the one loop,
 //! [`duty`] its table (row × register → what to do), [`mode`] moves between `sync` and `solo`, [`barrier`] tells when an
-//! answer may go out, [`promote`] and [`fence`] begin and end a primary's term.
+//! answer may go out, [`promote`] and [`fence`] begin and end a primary's term, [`check`] says what a database lacks.
 //!
 //! Two tables of the schema `ghostlight`, which is never replicated, carry the protocol on the standby:
 //!
@@ -36,6 +36,8 @@ pub mod api;
 pub mod apply;
 pub mod barrier;
 pub mod binlog;
+pub mod canary;
+pub mod check;
 pub mod checkpoint;
 pub mod database;
 pub mod duty;

@@ -67,6 +67,15 @@ pub fn judge(
             register.primary, register.epoch
         ));
     }
+    if row.row.primary == *site {
+        // Not a standby's data at all. Nothing is written: the row may only ever name this site primary again by
+        // a promotion, and raising it under another site's name would close the only database that has the data.
+        return Judgement::NotNow(format!(
+            "this database was itself the primary of epoch {}; whether an epoch since then was ever used cannot be \
+             seen from here, an operator must decide",
+            row.row.epoch
+        ));
+    }
     if row.row.epoch >= epoch {
         return Judgement::Refuse(format!(
             "this database has already seen epoch {} with {} as primary",
@@ -78,9 +87,6 @@ pub fn judge(
             "this database stands at epoch {} and has missed what came before epoch {epoch}",
             row.row.epoch
         ));
-    }
-    if row.row.primary == *site {
-        return Judgement::Refuse(format!("this database was itself the primary of epoch {}", row.row.epoch));
     }
     if row.incarnation != register.standby_incarnation {
         return Judgement::Refuse(format!(

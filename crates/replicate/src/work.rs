@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     apply::{self, FollowProgress, StandbyConfig, StandbyError},
+    canary,
     database::{DatabaseConfig, DatabaseError},
     duty::Look,
     fence, heartbeat,
@@ -399,5 +400,19 @@ async fn standby(
     let mut conn = config.database.open().await?;
     row::seeded(&mut conn, config.incarnation).await?;
     drop(conn);
-    apply::follow(config, progress, stop).await
+    let follower_stop = stop.child_token();
+    let follow = apply::follow(config.clone(), progress.clone(), follower_stop.clone());
+    tokio::pin!(follow);
+    let heard = tokio::select! {
+        ended = &mut follow => return ended,
+        heard = canary::sing(&config, progress.subscribe()) => heard,
+    };
+    if let Err(alarm) = heard {
+        follower_stop.cancel();
+        if let Err(e) = follow.await {
+            tracing::warn!("the follower ended on its own: {e}");
+        }
+        return Err(alarm);
+    }
+    follow.await
 }

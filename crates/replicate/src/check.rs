@@ -1,0 +1,472 @@
+//! What must be true of a database before its answers may be trusted (live checks of one database, and of two).
+//!
+//! [`gather`] reads facts, [`judge`] and [`compare`] judge them: every requirement is one line there, with what to do
+//! when it is not met. Nothing here changes anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{
+    Site,
+    topology::{Policy, WithoutPrimaryKey},
+};
+use mysql_async::{Conn, Row, prelude::Queryable};
+use serde::Serialize;
+
+use crate::{database::DatabaseError, fence, heartbeat::is_mariadb};
+
+/// What was read of one database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The server's variables, by lower-case name.
+    pub variables: BTreeMap<String, String>,
+    /// The application's tables that are not in InnoDB, with their engine: `shop.log (MyISAM)`.
+    pub other_engines: Vec<String>,
+    /// The application's tables without a primary key.
+    pub without_primary_key: Vec<String>,
+    /// The application's triggers, events and sequences.
+    pub not_replicable: Vec<String>,
+    /// What `SHOW GRANTS` says of the agent's account.
+    pub own_grants: Vec<String>,
+    /// Whether the application's account exists.
+    pub application_account: bool,
+    /// The grants of every account that is not the server's own, by `user@host`.
+    pub accounts: BTreeMap<String, Vec<String>>,
+}
+
+/// One requirement, met or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Whose database; `None`: both, or neither.
+    pub site: Option<Site>,
+    /// The requirement's name.
+    pub check: String,
+    /// How it stands.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// How a requirement stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "result")]
+pub enum Verdict {
+    /// It is met.
+    Ok {
+        /// What was found.
+        found: String,
+    },
+    /// It is not met.
+    Wrong {
+        /// What was found.
+        found: String,
+        /// What to do.
+        fix: String,
+    },
+    /// It could not be seen.
+    Unreachable {
+        /// What did not answer, and what to do.
+        why: String,
+    },
+}
+
+/// Variables that must have exactly this value, and why.
+const REQUIRED: [(&str, &[&str], &str); 6] = [
+    ("log_bin", &["ON", "1"], "without a binary log nothing can be replicated"),
+    ("binlog_format", &["ROW"], "statements do not say which rows they changed"),
+    ("binlog_row_image", &["FULL"], "a conflict can only be seen against the whole row before"),
+    ("binlog_row_metadata", &["FULL"], "the stream is decoded against the schema that stands in it"),
+    ("sync_binlog", &["1"], "a commit that the log loses in a power failure was already acknowledged"),
+    (
+        "innodb_flush_log_at_trx_commit",
+        &["1"],
+        "a commit that InnoDB loses in a power failure was already acknowledged",
+    ),
+];
+
+/// Variables that must be the same at both sites.
+const EQUAL: [&str; 7] = [
+    "sql_mode",
+    "time_zone",
+    "system_time_zone",
+    "character_set_server",
+    "collation_server",
+    "lower_case_table_names",
+    "explicit_defaults_for_timestamp",
+];
+
+/// Privileges that the agent needs on `*.*`; any name of a line will do.
+const PRIVILEGES: [(&[&str], &str); 16] = [
+    (&["REPLICATION SLAVE"], "reading the log"),
+    (&["BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"], "finding the end of the log"),
+    (&["CONNECTION ADMIN", "CONNECTION_ADMIN", "SUPER"], "ending the application's sessions"),
+    (&["PROCESS"], "seeing the application's sessions"),
+    (&["CREATE USER"], "locking the application's account"),
+    (&["RELOAD"], "taking a consistent snapshot"),
+    (&["SELECT"], "reading"),
+    (&["INSERT"], "applying"),
+    (&["UPDATE"], "applying"),
+    (&["DELETE"], "applying"),
+    (&["CREATE"], "applying DDL"),
+    (&["DROP"], "applying DDL"),
+    (&["ALTER"], "applying DDL"),
+    (&["INDEX"], "applying DDL"),
+    (&["REFERENCES"], "applying DDL"),
+    (&["LOCK TABLES"], "taking a consistent snapshot"),
+];
+
+/// Accounts that belong to the server or its operator, not to the service.
+const SERVERS_ACCOUNTS: [&str; 8] = [
+    "root",
+    "mysql",
+    "mariadb.sys",
+    "mysql.sys",
+    "mysql.session",
+    "mysql.infoschema",
+    "PUBLIC",
+    "healthcheck",
+];
+
+const APPLICATIONS: &str = "NOT IN ('mysql','sys','information_schema','performance_schema','ghostlight')";
+
+/// Reads everything that the judgement needs.
+pub async fn gather(conn: &mut Conn, application_user: &str) -> Result<Facts, DatabaseError> {
+    let mut facts = Facts::default();
+    let variables: Vec<(String, String)> = conn.query("SHOW GLOBAL VARIABLES").await?;
+    facts.variables = variables.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
+    facts.other_engines = conn
+        .query(format!(
+            "SELECT CONCAT(table_schema, '.', table_name, ' (', IFNULL(engine, 'no engine'), ')') \
+             FROM information_schema.tables WHERE table_type = 'BASE TABLE' AND table_schema {APPLICATIONS} \
+             AND IFNULL(engine, '') <> 'InnoDB' ORDER BY 1"
+        ))
+        .await?;
+    facts.without_primary_key = conn
+        .query(format!(
+            "SELECT CONCAT(t.table_schema, '.', t.table_name) FROM information_schema.tables t \
+             LEFT JOIN information_schema.table_constraints c ON c.table_schema = t.table_schema \
+             AND c.table_name = t.table_name AND c.constraint_type = 'PRIMARY KEY' \
+             WHERE t.table_type = 'BASE TABLE' AND t.table_schema {APPLICATIONS} \
+             AND c.constraint_name IS NULL ORDER BY 1"
+        ))
+        .await?;
+    facts.not_replicable = conn
+        .query(format!(
+            "SELECT CONCAT('trigger ', trigger_schema, '.', trigger_name) FROM information_schema.triggers \
+             WHERE trigger_schema {APPLICATIONS} UNION ALL \
+             SELECT CONCAT('event ', event_schema, '.', event_name) FROM information_schema.events \
+             WHERE event_schema {APPLICATIONS} UNION ALL \
+             SELECT CONCAT('sequence ', table_schema, '.', table_name) FROM information_schema.tables \
+             WHERE table_type = 'SEQUENCE' AND table_schema {APPLICATIONS} ORDER BY 1"
+        ))
+        .await?;
+    facts.own_grants = grants(conn, "CURRENT_USER()").await?;
+    facts.application_account = !fence::accounts(conn, application_user).await?.is_empty();
+    let accounts: Vec<(String, String)> =
+        conn.query("SELECT User, Host FROM mysql.user ORDER BY User, Host").await?;
+    for (user, host) in accounts {
+        if SERVERS_ACCOUNTS.contains(&user.as_str()) || user.is_empty() {
+            continue;
+        }
+        let quoted = format!("{}@{}", fence::quoted(&user), fence::quoted(&host));
+        let grants = match grants(conn, &quoted).await {
+            Ok(grants) => grants,
+            // A role has no host in the statement.
+            Err(_) if host.is_empty() => grants(conn, &fence::quoted(&user)).await?,
+            Err(e) => return Err(e),
+        };
+        facts.accounts.insert(format!("{user}@{host}"), grants);
+    }
+    facts.variables.insert("is_mariadb".into(), is_mariadb(conn).to_string());
+    Ok(facts)
+}
+
+async fn grants(conn: &mut Conn, account: &str) -> Result<Vec<String>, DatabaseError> {
+    let rows: Vec<Row> = conn.query(format!("SHOW GRANTS FOR {account}")).await?;
+    let mut grants: Vec<String> = rows.into_iter().filter_map(|row| row.get(0)).collect();
+    grants.sort();
+    Ok(grants)
+}
+
+/// Judges one database by itself.
+pub fn judge(site: &Site, facts: &Facts, application_user: &str, policy: &Policy) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut tell = |check: &str, ok: bool, found: String, fix: String| {
+        let verdict = if ok { Verdict::Ok { found } } else { Verdict::Wrong { found, fix } };
+        findings.push(Finding { site: Some(site.clone()), check: check.to_owned(), verdict });
+    };
+    let value = |name: &str| facts.variables.get(name).map_or("(unknown to this server)", String::as_str);
+
+    let version = value("version");
+    let mariadb = value("is_mariadb") == "true";
+    let least = if mariadb { (10, 6) } else { (8, 0) };
+    tell(
+        "version",
+        major_minor(version) >= least,
+        version.to_owned(),
+        "use MariaDB 10.6 or later, or MySQL 8.0 or later".into(),
+    );
+    for (name, wanted, why) in REQUIRED {
+        let found = value(name);
+        tell(
+            name,
+            wanted.iter().any(|w| found.eq_ignore_ascii_case(w)),
+            found.to_owned(),
+            format!("set {name}={} and restart the server: {why}", wanted[0]),
+        );
+    }
+    if !mariadb {
+        let found = value("binlog_order_commits");
+        tell(
+            "binlog_order_commits",
+            found.eq_ignore_ascii_case("ON"),
+            found.to_owned(),
+            "set binlog_order_commits=ON: a position must stand for everything before it".into(),
+        );
+    }
+    let retention_s: u64 = value("binlog_expire_logs_seconds").parse().unwrap_or(0);
+    tell(
+        "binlog_expire_logs_seconds",
+        retention_s == 0 || retention_s >= 86_400,
+        retention_s.to_string(),
+        "keep the log for a day at least (86400): a standby that is away longer than that must be filled again"
+            .into(),
+    );
+    let server_id = value("server_id");
+    tell(
+        "server_id",
+        !matches!(server_id, "0" | ""),
+        server_id.into(),
+        "give the server an id of its own".into(),
+    );
+    list(&mut tell, "innodb_only", &facts.other_engines, |names| {
+        format!("ALTER TABLE … ENGINE=InnoDB for {names}: other engines cannot be rolled back")
+    });
+    match policy.tables_without_primary_key {
+        WithoutPrimaryKey::Refuse => list(&mut tell, "primary_keys", &facts.without_primary_key, |names| {
+            format!(
+                "add a primary key to {names}; or, if that cannot be, set policy.tables_without_primary_key = \
+                 \"row_by_row\", which is slow"
+            )
+        }),
+        WithoutPrimaryKey::RowByRow => tell(
+            "primary_keys",
+            true,
+            format!("{} without, applied row by row", facts.without_primary_key.len()),
+            String::new(),
+        ),
+    }
+    list(&mut tell, "not_replicable", &facts.not_replicable, |names| {
+        format!("move what they do into the application: {names}; the standby would run them a second time")
+    });
+    let missing: Vec<String> = PRIVILEGES
+        .iter()
+        .filter(|(names, _)| !names.iter().any(|name| has_privilege(&facts.own_grants, name)))
+        .map(|(names, what_for)| format!("{} ({what_for})", names[0]))
+        .collect();
+    list(&mut tell, "agent_privileges", &missing, |names| {
+        format!("GRANT on *.* to the agent's account: {names}")
+    });
+    tell(
+        "application_account",
+        facts.application_account,
+        if facts.application_account { application_user.into() } else { "absent".into() },
+        format!(
+            "CREATE USER '{application_user}'@'%' … ACCOUNT LOCK on this site too: accounts are not replicated"
+        ),
+    );
+    findings
+}
+
+/// Judges what must be the same at both sites.
+pub fn compare(one: (&Site, &Facts), other: (&Site, &Facts), agent_user: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut tell = |check: &str, ok: bool, found: String, fix: String| {
+        let verdict = if ok { Verdict::Ok { found } } else { Verdict::Wrong { found, fix } };
+        findings.push(Finding { site: None, check: check.to_owned(), verdict });
+    };
+    let ((one_site, one), (other_site, other)) = (one, other);
+    for name in EQUAL {
+        let of = |facts: &Facts| facts.variables.get(name).cloned().unwrap_or_default();
+        let (a, b) = (of(one), of(other));
+        tell(
+            &format!("same_{name}"),
+            a == b,
+            if a == b { a.clone() } else { format!("{one_site}: `{a}`, {other_site}: `{b}`") },
+            format!("set {name} to the same value at both sites"),
+        );
+    }
+    let id = |facts: &Facts| facts.variables.get("server_id").cloned().unwrap_or_default();
+    tell(
+        "different_server_id",
+        id(one) != id(other),
+        format!("{one_site}: {}, {other_site}: {}", id(one), id(other)),
+        "give each server an id of its own".into(),
+    );
+    let names: BTreeSet<&String> = one.accounts.keys().chain(other.accounts.keys()).collect();
+    let differing: Vec<String> = names
+        .into_iter()
+        .filter_map(|name| {
+            let of =
+                |facts: &Facts| facts.accounts.get(name).map(|grants| comparable(name, grants, agent_user));
+            match (of(one), of(other)) {
+                (None, _) => Some(format!("{name} is missing at {one_site}")),
+                (_, None) => Some(format!("{name} is missing at {other_site}")),
+                (Some(a), Some(b)) => {
+                    (a != b).then(|| format!("{name} has other grants or another password"))
+                }
+            }
+        })
+        .collect();
+    list(&mut tell, "same_accounts", &differing, |names| {
+        format!("make them equal by hand, accounts are not replicated: {names}")
+    });
+    findings
+}
+
+/// The agent's password may differ from site to site: each stands in the topology.
+fn comparable(account: &str, grants: &[String], agent_user: &str) -> Vec<String> {
+    let is_agents = account.rsplit_once('@').is_some_and(|(user, _)| user == agent_user);
+    grants
+        .iter()
+        .map(|grant| match grant.find(" IDENTIFIED ") {
+            Some(at) if is_agents => grant[..at].to_owned(),
+            _ => grant.clone(),
+        })
+        .collect()
+}
+
+fn list(
+    tell: &mut impl FnMut(&str, bool, String, String),
+    check: &str,
+    wrong: &[String],
+    fix: impl FnOnce(&str) -> String,
+) {
+    let names = wrong.join(", ");
+    let found = if wrong.is_empty() { "none missing".to_owned() } else { names.clone() };
+    tell(check, wrong.is_empty(), found, fix(&names));
+}
+
+/// Whether a `SHOW GRANTS` line grants `privilege` on everything.
+fn has_privilege(grants: &[String], privilege: &str) -> bool {
+    grants.iter().any(|grant| {
+        let Some((privileges, rest)) = grant.strip_prefix("GRANT ").and_then(|g| g.split_once(" ON ")) else {
+            return false;
+        };
+        rest.starts_with("*.*")
+            && privileges.split(',').map(str::trim).any(|p| p == privilege || p == "ALL PRIVILEGES")
+    })
+}
+
+fn major_minor(version: &str) -> (u32, u32) {
+    let mut numbers = version.split(['.', '-']).map_while(|part| part.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Facts {
+        let variables = [
+            ("version", "10.11.19-MariaDB"),
+            ("is_mariadb", "true"),
+            ("log_bin", "ON"),
+            ("binlog_format", "ROW"),
+            ("binlog_row_image", "FULL"),
+            ("binlog_row_metadata", "FULL"),
+            ("sync_binlog", "1"),
+            ("innodb_flush_log_at_trx_commit", "1"),
+            ("binlog_expire_logs_seconds", "604800"),
+            ("server_id", "1"),
+            ("sql_mode", "STRICT_TRANS_TABLES"),
+            ("time_zone", "+00:00"),
+        ];
+        Facts {
+            variables: variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+            own_grants: vec!["GRANT ALL PRIVILEGES ON *.* TO `ghostlight`@`%`".into()],
+            application_account: true,
+            ..Facts::default()
+        }
+    }
+
+    /// Judges `facts` and compares them with good ones of the other site; the names of what is wrong.
+    fn check(facts: Facts, policy: &Policy, wrong: &[&str]) {
+        let (nhn, aws) = (Site::new("nhn"), Site::new("aws"));
+        let mut other = good();
+        other.variables.insert("server_id".into(), "2".into());
+        let mut findings = judge(&nhn, &facts, "ticketing", policy);
+        findings.extend(compare((&nhn, &facts), (&aws, &other), "ghostlight"));
+        let found: Vec<_> = findings
+            .iter()
+            .filter(|f| matches!(f.verdict, Verdict::Wrong { .. }))
+            .map(|f| f.check.as_str())
+            .collect();
+        assert_eq!(found, wrong, "{findings:#?}");
+    }
+
+    #[test]
+    fn a_good_pair_has_no_findings() {
+        check(good(), &Policy::default(), &[]);
+    }
+
+    #[test]
+    fn every_weak_setting_is_named() {
+        for (name, weak) in [
+            ("log_bin", "OFF"),
+            ("binlog_format", "MIXED"),
+            ("binlog_row_image", "MINIMAL"),
+            ("binlog_row_metadata", "NO_LOG"),
+            ("sync_binlog", "0"),
+            ("innodb_flush_log_at_trx_commit", "2"),
+            ("binlog_expire_logs_seconds", "3600"),
+            ("version", "10.5.1-MariaDB"),
+        ] {
+            let mut facts = good();
+            facts.variables.insert(name.into(), weak.into());
+            check(facts, &Policy::default(), &[name]);
+        }
+    }
+
+    #[test]
+    fn a_table_without_primary_key_is_named_unless_the_operator_insists() {
+        let facts = Facts { without_primary_key: vec!["shop.log".into()], ..good() };
+        check(facts.clone(), &Policy::default(), &["primary_keys"]);
+        let insists = Policy { tables_without_primary_key: WithoutPrimaryKey::RowByRow, ..Policy::default() };
+        check(facts.clone(), &insists, &[]);
+        let findings = judge(&Site::new("nhn"), &facts, "ticketing", &Policy::default());
+        let told = format!("{findings:?}");
+        assert!(told.contains("shop.log") && told.contains("row_by_row"), "{told}");
+    }
+
+    #[test]
+    fn sites_that_differ_are_told() {
+        let mut facts = good();
+        facts.variables.insert("sql_mode".into(), String::new());
+        facts.variables.insert("server_id".into(), "2".into());
+        facts.accounts.insert("ticketing@%".into(), vec!["GRANT USAGE".into()]);
+        check(facts, &Policy::default(), &["same_sql_mode", "different_server_id", "same_accounts"]);
+    }
+
+    #[test]
+    fn only_the_agents_password_may_differ() {
+        let grants =
+            |hash: &str| vec![format!("GRANT USAGE ON *.* TO `a`@`%` IDENTIFIED BY PASSWORD '{hash}'")];
+        assert_eq!(
+            comparable("ghostlight@%", &grants("x"), "ghostlight"),
+            comparable("ghostlight@%", &grants("y"), "ghostlight")
+        );
+        assert_ne!(
+            comparable("ticketing@%", &grants("x"), "ghostlight"),
+            comparable("ticketing@%", &grants("y"), "ghostlight")
+        );
+    }
+
+    #[test]
+    fn privileges_count_only_on_everything() {
+        let grants =
+            ["GRANT SELECT, REPLICATION SLAVE ON *.* TO `a`@`%`", "GRANT INSERT ON `b`.* TO `a`@`%`"]
+                .map(str::to_owned);
+        assert!(has_privilege(&grants, "REPLICATION SLAVE"));
+        assert!(!has_privilege(&grants, "INSERT"));
+        assert!(!has_privilege(&grants, "SLAVE"));
+    }
+}

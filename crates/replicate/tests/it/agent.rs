@@ -1,0 +1,329 @@
+//! Whole agents against real servers and a register in memory.
+
+use std::{net::SocketAddr, time::Duration};
+
+use cloud::local::{
+    lab_number::{self, LabNumber},
+    scratch::Scratch,
+};
+use model::{
+    BarrierOutcome, BarrierReply, BarrierRequest, Epoch, Mode, Register, Serving, Site,
+    agent::{
+        AgentStatus, Fence, FenceReply, FenceRequest, ProbeReply, PromoteReply, PromoteRequest, Role,
+        StandbyPhase,
+    },
+    topology::Policy,
+};
+use mysql_async::prelude::Queryable;
+use replicate::agent::{AgentConfig, Listeners, run};
+use runtime::{
+    admin::{Client, ClientError},
+    metrics::Metrics,
+    process::Shutdown,
+    secret::Secret,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::support::{APPLICATION, MemoryRegister, application, aws, database, nhn, until};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One site: its server and its agent.
+struct SiteBed {
+    server: Scratch,
+    link: SocketAddr,
+    admin: SocketAddr,
+    client: Client,
+    agent: Option<(Shutdown, JoinHandle<()>)>,
+}
+
+/// Both sites of a lab of its own, and the register between them. Agents are started by the test.
+struct Pair {
+    nhn: SiteBed,
+    aws: SiteBed,
+    register: MemoryRegister,
+    _number: LabNumber,
+}
+
+impl Pair {
+    async fn new() -> Pair {
+        let number = lab_number::claim().unwrap();
+        let nhn_bed = SiteBed::new(&number, 10).await;
+        let aws_bed = SiteBed::new(&number, 20).await;
+        let register = MemoryRegister::new(Register::first(nhn(), 0));
+        Pair { nhn: nhn_bed, aws: aws_bed, register, _number: number }
+    }
+
+    async fn start(&mut self, site: &Site) {
+        let (here, peer) =
+            if *site == nhn() { (&mut self.nhn, self.aws.link) } else { (&mut self.aws, self.nhn.link) };
+        here.start(site.clone(), peer, &self.register).await;
+    }
+}
+
+impl SiteBed {
+    async fn new(number: &LabNumber, network: u8) -> SiteBed {
+        let server = Scratch::start(number, network).await.unwrap();
+        let at = |port| SocketAddr::from(([127, network, number.get(), 2], port));
+        let client = Client::new(at(7100), Secret::new("admin"));
+        SiteBed { server, link: at(7101), admin: at(7100), client, agent: None }
+    }
+
+    async fn start(&mut self, site: Site, peer_link: SocketAddr, register: &MemoryRegister) {
+        let listeners = Listeners {
+            admin: TcpListener::bind(self.admin).await.unwrap(),
+            link: TcpListener::bind(self.link).await.unwrap(),
+        };
+        let config = AgentConfig {
+            site,
+            database: database(&self.server),
+            application_user: APPLICATION.into(),
+            link_token: Secret::new("link"),
+            peer_link,
+            policy: Policy { heartbeat_ms: 50, solo_after_ms: 1_000, ..Policy::default() },
+        };
+        let shutdown = Shutdown::new();
+        let questions = register.questions();
+        let stopped = shutdown.clone();
+        let agent = tokio::spawn(async move {
+            run(config, listeners, Secret::new("admin"), Metrics::default(), questions, stopped)
+                .await
+                .unwrap();
+        });
+        self.agent = Some((shutdown, agent));
+    }
+
+    async fn stop(&mut self) {
+        if let Some((shutdown, agent)) = self.agent.take() {
+            shutdown.cancel();
+            agent.await.unwrap();
+        }
+    }
+
+    async fn status(&self) -> AgentStatus {
+        self.client.get("/v1/status", PATIENCE).await.unwrap()
+    }
+
+    async fn serving(&self) -> Serving {
+        self.client.get("/v1/serving?wait_ms=30000", PATIENCE).await.unwrap()
+    }
+
+    async fn barrier(&self, epoch: u64) -> BarrierReply {
+        let request = BarrierRequest { epoch: Epoch(epoch), wait_ms: 20_000 };
+        self.client.post("/v1/barrier", &request, PATIENCE).await.unwrap()
+    }
+
+    async fn promote(&self, epoch: u64) -> PromoteReply {
+        let request = PromoteRequest { epoch: Epoch(epoch) };
+        self.client.post("/v1/promote", &request, PATIENCE).await.unwrap()
+    }
+
+    async fn becomes(&self, what: &str, is: impl Fn(&AgentStatus) -> bool) -> AgentStatus {
+        let mut last = None;
+        let found = tokio::time::timeout(Duration::from_secs(60), async {
+            loop {
+                if let Ok(status) = self.client.get::<AgentStatus>("/v1/status", PATIENCE).await {
+                    if is(&status) {
+                        return status;
+                    }
+                    last = Some(status);
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        found.unwrap_or_else(|_| panic!("never became {what}; last: {last:#?}"))
+    }
+
+    async fn is_open_primary(&self, epoch: u64) -> AgentStatus {
+        self.becomes("an open primary", |s| {
+            s.role == Role::Primary
+                && s.fence == Fence::Open
+                && s.row.as_ref().is_some_and(|r| r.epoch == Epoch(epoch))
+        })
+        .await
+    }
+}
+
+impl Drop for SiteBed {
+    fn drop(&mut self) {
+        if let Some((shutdown, _)) = &self.agent {
+            shutdown.cancel();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_primary_opens_answers_in_solo_and_survives_its_database() {
+    let mut pair = Pair::new().await;
+    pair.start(&nhn()).await;
+    let status = pair.nhn.is_open_primary(1).await;
+    assert_eq!(status.row.unwrap().mode, Mode::Solo);
+    let serving = pair.nhn.serving().await;
+    assert_eq!((serving.epoch, serving.primary, serving.open), (Epoch(1), nhn(), true));
+    let ticketing = application(&pair.nhn.server).await.unwrap();
+    drop(ticketing);
+    let outcome = pair.nhn.barrier(1).await.outcome;
+    assert!(matches!(outcome, BarrierOutcome::Solo { .. }), "{outcome:?}");
+    assert_eq!(pair.nhn.barrier(2).await.outcome, BarrierOutcome::EpochChanged);
+    let probe: ProbeReply = pair.nhn.client.post("/v1/probe", &(), PATIENCE).await.unwrap();
+    assert_eq!(probe.epoch, Epoch(1));
+
+    // The register falls silent: the lease ends, and with it the answers.
+    pair.register.answers(false);
+    until("the lease ends", async || {
+        (pair.nhn.barrier(1).await.outcome == BarrierOutcome::LeaseExpired).then_some(())
+    })
+    .await;
+    assert_eq!(pair.nhn.status().await.role, Role::Primary, "a silent register is no reason to stop");
+    pair.register.answers(true);
+
+    pair.nhn.server.kill().await.unwrap();
+    until("a probe fails", async || {
+        pair.nhn.client.post::<ProbeReply>("/v1/probe", &(), PATIENCE).await.err()
+    })
+    .await;
+    pair.nhn.server.start().await.unwrap();
+    until("it answers again", async || pair.nhn.barrier(1).await.outcome.releases().then_some(())).await;
+    pair.nhn.is_open_primary(1).await;
+
+    // The agent itself restarts and finds what it left.
+    pair.nhn.stop().await;
+    pair.start(&nhn()).await;
+    pair.nhn.is_open_primary(1).await;
+    assert_eq!(pair.register.now(), Register::first(nhn(), 0), "nothing of this touched the register");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_poll_wakes_when_the_epoch_ends_and_the_old_primary_closes_itself() {
+    let mut pair = Pair::new().await;
+    pair.start(&nhn()).await;
+    pair.nhn.is_open_primary(1).await;
+    let client = pair.nhn.client.clone();
+    let poll = tokio::spawn(async move {
+        let path = "/v1/serving?epoch=1&primary=nhn&mode=solo&open=true&wait_ms=60000";
+        client.get::<Serving>(path, Duration::from_secs(60)).await
+    });
+    pair.register.change(|r| {
+        r.epoch = Epoch(2);
+        r.primary = aws();
+    });
+    let serving = poll.await.unwrap().unwrap();
+    assert!(!serving.open, "{serving:?}");
+    let status = pair
+        .nhn
+        .becomes("one that needs a new database", |s| matches!(s.role, Role::NeedsNewDatabase { .. }))
+        .await;
+    assert_eq!((status.fence, status.row.unwrap().epoch), (Fence::Closed, Epoch(2)));
+    assert!(application(&pair.nhn.server).await.is_err());
+    let probe = pair.nhn.client.post::<ProbeReply>("/v1/probe", &(), PATIENCE).await;
+    assert!(matches!(probe, Err(ClientError::Status(_, status, _)) if status == 503), "{probe:?}");
+    assert_eq!(pair.nhn.barrier(1).await.outcome, BarrierOutcome::EpochChanged);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_in_sync_whose_log_begins_anew_stops_and_lets_nothing_out() {
+    let mut pair = Pair::new().await;
+    pair.start(&nhn()).await;
+    pair.nhn.is_open_primary(1).await;
+    let mut conn = database(&pair.nhn.server).open().await.unwrap();
+    conn.query_drop("UPDATE ghostlight.site SET mode = 'sync', token = token + 1").await.unwrap();
+    until("a heartbeat remembers the log", async || {
+        let file: Option<u64> = conn.query_first("SELECT file FROM ghostlight.heartbeat").await.unwrap();
+        file.filter(|file| *file > 0)
+    })
+    .await;
+    conn.query_drop("RESET MASTER").await.unwrap();
+    let status = pair.nhn.becomes("stopped", |s| matches!(s.role, Role::Stopped { .. })).await;
+    assert_eq!(status.row.unwrap().mode, Mode::Sync, "and it does not leave sync by itself");
+    assert!(!pair.nhn.serving().await.open);
+    let probe = pair.nhn.client.post::<ProbeReply>("/v1/probe", &(), PATIENCE).await;
+    assert!(probe.is_err(), "{probe:?}");
+
+    // A restart does not make it forget.
+    pair.nhn.stop().await;
+    pair.start(&nhn()).await;
+    pair.nhn.becomes("stopped", |s| matches!(s.role, Role::Stopped { .. })).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_in_solo_whose_log_begins_anew_goes_on_under_a_new_name() {
+    let mut pair = Pair::new().await;
+    pair.start(&nhn()).await;
+    let before = pair.nhn.is_open_primary(1).await.stream;
+    let mut conn = database(&pair.nhn.server).open().await.unwrap();
+    until("a heartbeat remembers the log", async || {
+        let file: Option<u64> = conn.query_first("SELECT file FROM ghostlight.heartbeat").await.unwrap();
+        file.filter(|file| *file > 0)
+    })
+    .await;
+    conn.query_drop("RESET MASTER").await.unwrap();
+    pair.nhn.becomes("a new stream", |s| s.role == Role::Primary && s.stream != before).await;
+    until("it answers", async || pair.nhn.barrier(1).await.outcome.releases().then_some(())).await;
+    let _: ProbeReply =
+        until("it commits", async || pair.nhn.client.post("/v1/probe", &(), PATIENCE).await.ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_sites_from_the_first_start_over_a_failover_to_the_old_primarys_end() {
+    let mut pair = Pair::new().await;
+    pair.start(&nhn()).await;
+    pair.nhn.is_open_primary(1).await;
+    let mut ticketing = application(&pair.nhn.server).await.unwrap();
+    ticketing.query_drop("CREATE DATABASE ticketing").await.unwrap();
+    ticketing.query_drop("CREATE TABLE ticketing.seat (id INT PRIMARY KEY, who VARCHAR(20))").await.unwrap();
+    ticketing.query_drop("INSERT INTO ticketing.seat VALUES (1, 'before the copy')").await.unwrap();
+
+    // The standby announces its life in the register, copies, follows; then the mode moves.
+    pair.start(&aws()).await;
+    pair.aws.becomes("attached", |s| s.role == Role::Standby { phase: StandbyPhase::Attached }).await;
+    until("the register says sync", async || (pair.register.now().mode == Mode::Sync).then_some(())).await;
+    assert_eq!(pair.register.now().standby_incarnation.0, 1);
+    let status = pair.aws.status().await;
+    assert_eq!((status.fence, status.incarnation.unwrap().0), (Fence::Closed, 1));
+    ticketing.query_drop("INSERT INTO ticketing.seat VALUES (2, 'after the copy')").await.unwrap();
+    let reply = pair.nhn.barrier(1).await;
+    assert_eq!((reply.outcome, reply.mode), (BarrierOutcome::Replicated, Some(Mode::Sync)));
+    until("both know the lag", async || {
+        pair.nhn.status().await.lag_ms.and(pair.aws.status().await.heartbeat_age_ms)
+    })
+    .await;
+
+    // The primary's server dies; the leader's compare-and-set and its request to promote.
+    pair.nhn.server.kill().await.unwrap();
+    let early = pair.aws.promote(2).await;
+    assert!(matches!(early, PromoteReply::NotNow { .. }), "{early:?}");
+    pair.register.change(|r| {
+        r.epoch = Epoch(2);
+        r.primary = aws();
+        r.mode = Mode::Solo;
+    });
+    let client = pair.aws.client.clone();
+    let poll = tokio::spawn(async move {
+        let path = "/v1/serving?epoch=1&primary=nhn&mode=solo&open=false&wait_ms=60000";
+        client.get::<Serving>(path, Duration::from_secs(60)).await
+    });
+    let reply = pair.aws.promote(2).await;
+    assert!(matches!(reply, PromoteReply::Promoted { .. }), "{reply:?}");
+    let serving = poll.await.unwrap().unwrap();
+    assert_eq!((serving.epoch, serving.primary, serving.open), (Epoch(2), aws(), true));
+    assert_eq!(pair.aws.promote(2).await, PromoteReply::AlreadyPromoted);
+    let mut ticketing = application(&pair.aws.server).await.unwrap();
+    let seats: Vec<(i32, String)> =
+        ticketing.query("SELECT id, who FROM ticketing.seat ORDER BY id").await.unwrap();
+    assert_eq!(seats, [(1, "before the copy".into()), (2, "after the copy".into())]);
+    ticketing.query_drop("INSERT INTO ticketing.seat VALUES (3, 'in epoch 2')").await.unwrap();
+    assert!(matches!(pair.aws.barrier(2).await.outcome, BarrierOutcome::Solo { .. }));
+
+    // The old primary comes back: it closes itself and asks for an empty database.
+    pair.nhn.server.start().await.unwrap();
+    let status = pair
+        .nhn
+        .becomes("one that needs a new database", |s| matches!(s.role, Role::NeedsNewDatabase { .. }))
+        .await;
+    assert_eq!(status.fence, Fence::Closed);
+    let request = FenceRequest { epoch: Epoch(2), primary: aws() };
+    let fenced: FenceReply = pair.nhn.client.post("/v1/fence", &request, PATIENCE).await.unwrap();
+    assert_eq!((fenced.row_raised, fenced.account_locked, fenced.sessions_left), (true, true, 0));
+    assert!(application(&pair.nhn.server).await.is_err());
+}

@@ -1,0 +1,16 @@
+//! Against real servers: each test starts its own, and needs MariaDB installed (`scripts/setup`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the helpers of tests end a test as the tests themselves do"
+)]
+
+mod agent;
+mod barrier;
+mod canary;
+mod check;
+mod fence;
+mod mode;
+mod promote;
+mod support;

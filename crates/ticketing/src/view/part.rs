@@ -50,8 +50,8 @@ pub(super) fn card(
                 span.card-facts {
                     (first.hall.name.in_lang(lang))
                     br;
-                    (date(lang, first.performance.starts_at_ms))
-                    @if first.performance.id != last.performance.id { " ~ " (date(lang, last.performance.starts_at_ms)) }
+                    span { (date(lang, first.performance.starts_at_ms)) }
+                    @if first.performance.id != last.performance.id { " ~ " span { (date(lang, last.performance.starts_at_ms)) } }
                 }
                 @if first.performance.sale_opens_at_ms > frame.now_ms {
                     span.badge { (frame.t("오픈 예정", "Opens soon")) }

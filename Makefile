@@ -9,12 +9,20 @@ up:
 	cargo build --workspace --bins
 	@exec "$$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/ghostlight" up
 
+# Everything that must be true before a change lands. The last lines of each runner say what ran.
 .PHONY: test
 test:
 	scripts/setup --test
+	$(MAKE) --no-print-directory e2e/node_modules/.package-lock.json
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo run -q -p xtask -- tidy
 	cargo run -q -p xtask -- licences
 	cargo build --workspace --bins
 	cargo test --workspace
+	scripts/end-to-end
+
+# The end-to-end tests' one library, as the lock file has it.
+e2e/node_modules/.package-lock.json: e2e/package-lock.json
+	cd e2e && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@

@@ -2,7 +2,6 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
-use cloud::local::lab_number;
 use lab::lab::LabOptions;
 use runtime::process::shutdown_on_signal;
 
@@ -14,16 +13,30 @@ pub(crate) struct Arguments {
     /// The port of the visitor's front door on localhost.
     #[arg(long, default_value_t = 8080)]
     port: u16,
+    /// The lab's number, the third byte of its addresses; `any` takes a free one.
+    #[arg(long, default_value = "0", value_parser = number)]
+    lab_number: Number,
     /// The round trip that the link between the sites adds, in milliseconds.
     #[arg(long, default_value_t = 0)]
     link_rtt_ms: u64,
+}
+
+/// A lab's number, or any free one.
+#[derive(Clone, Copy, Debug)]
+struct Number(Option<u8>);
+
+fn number(text: &str) -> Result<Number, String> {
+    match text {
+        "any" => Ok(Number(None)),
+        _ => text.parse().map(|n| Number(Some(n))).map_err(|_| "write 0 to 250, or `any`".to_owned()),
+    }
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // The lab's own troubles are told on stderr beside the progress; what its processes log is in their files.
     runtime::log::start("up");
     let mut options = LabOptions::new(arguments.folder);
-    options.number = Some(lab_number::UP);
+    options.number = arguments.lab_number.0;
     options.front_door = Some(arguments.port);
     options.link_rtt_ms = arguments.link_rtt_ms;
     let executor = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -27,6 +27,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
+pub use self::ddl::fingerprint;
 pub(crate) use self::{
     ddl::run as run_definition,
     session::{Session, without_key},

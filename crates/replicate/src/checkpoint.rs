@@ -186,7 +186,7 @@ impl Checkpoint {
             self.waiting_cost -= self.waiting.pop_back().as_ref().map_or(0, cost);
         }
         let without_end = matches!(self.doing, Doing::Nothing | Doing::Applying(None) | Doing::Defining);
-        self.void = self.open && self.waiting.is_empty() && without_end;
+        self.void |= self.open && self.waiting.is_empty() && without_end;
         Ok(())
     }
 

@@ -203,6 +203,9 @@ impl Server {
         vec![
             format!("--datadir={datadir}"),
             format!("--pid-file={datadir}/mariadbd.pid"),
+            // Each its own: a starting server deletes every `#sql…` file that it finds there, and one whose temporary
+            // table is deleted under it crashes.
+            format!("--tmpdir={datadir}"),
             format!("--bind-address={}", self.address.ip()),
             format!("--port={}", self.address.port()),
             // An abstract name: no file, and no limit on the length of the folder's name.

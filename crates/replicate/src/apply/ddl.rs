@@ -45,7 +45,7 @@ const TABLE_NUMBERS: [&str; 2] = [
 ];
 
 /// A hash over every definition in the application's schemas.
-pub(crate) async fn fingerprint(conn: &mut Conn) -> Result<String, DatabaseError> {
+pub async fn fingerprint(conn: &mut Conn) -> Result<String, DatabaseError> {
     let mut hash = Sha256::new();
     for query in DEFINITIONS {
         add(conn, &query.replace("{}", APPLICATIONS), &mut hash).await?;

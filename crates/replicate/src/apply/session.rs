@@ -274,16 +274,20 @@ impl Session {
             Err(e) => return Err(self.failed(e.into(), expects.first(), changes).await),
         };
         for (i, expect) in expects.iter().enumerate() {
-            // The count must be read before the driver moves on to the next statement's outcome.
+            // The count must be read before the driver moves on to the next statement's outcome. An error of this
+            // statement is kept by the driver until its rows are asked for.
             let affected = result.affected_rows();
             let mut epoch: Option<u64> = None;
-            let moved_on = loop {
+            loop {
                 match result.next().await {
                     Ok(Some(mut row)) => epoch = row.take(0),
-                    Ok(None) => break Ok(()),
-                    Err(e) => break Err(e),
+                    Ok(None) => break,
+                    Err(e) => {
+                        drop(result);
+                        return Err(self.failed(e.into(), Some(expect), changes).await);
+                    }
                 }
-            };
+            }
             if begins && i == 1 {
                 if epoch != Some(self.config.epoch.0) {
                     let now = epoch.map_or("gone".into(), |e| format!("at epoch {e}"));
@@ -295,10 +299,6 @@ impl Session {
             } else if affected != expect.affected {
                 drop(result);
                 return Err(self.mismatch(affected, expect, changes).await);
-            }
-            if let Err(e) = moved_on {
-                drop(result);
-                return Err(self.failed(e.into(), expects.get(i + 1), changes).await);
             }
         }
         Ok(())

@@ -54,6 +54,10 @@ pub(super) fn literal(out: &mut String, value: &Value, kind: &Kind) {
             }
             out.push_str("x'");
             push_hex(out, bytes);
+            if let Kind::Binary { fixed: Some(length) } = kind {
+                // The log leaves out the zeros to which the server pads.
+                (bytes.len()..usize::from(*length)).for_each(|_| out.push_str("00"));
+            }
             out.write_str("'")
         }
     };
@@ -72,14 +76,6 @@ fn condition(out: &mut String, column: &str, value: &Value, kind: &Kind) {
             out.push_str(column);
             out.push_str(" AS BINARY)=x'");
             push_hex(out, bytes);
-            out.push('\'');
-        }
-        (Value::Bytes(bytes), Kind::Binary { fixed: Some(length) }) => {
-            out.push_str(column);
-            out.push_str("=x'");
-            push_hex(out, bytes);
-            // The log leaves out the zeros to which the server pads.
-            (bytes.len()..usize::from(*length)).for_each(|_| out.push_str("00"));
             out.push('\'');
         }
         _ => {
@@ -274,6 +270,7 @@ mod tests {
         let euckr = Kind::Text { charset: "euckr".into() };
         check(Value::Bytes(vec![0xb0, 0xa1, b'\'']), &euckr, "_euckr x'b0a127'");
         check(Value::Bytes(vec![]), &Kind::Binary { fixed: None }, "x''");
+        check(Value::Bytes(vec![1]), &Kind::Binary { fixed: Some(3) }, "x'010000'");
     }
 
     #[test]

@@ -52,6 +52,8 @@ use crate::{
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// A process that has been restarted so often before it ever was ready will not become so.
 const RESTARTS_AT_START_MAX: u64 = 5;
+/// A site that goes dark loses its link to the other one this long before its visitors.
+const LINK_GOES_FIRST: Duration = Duration::from_millis(20);
 /// How often readiness is asked.
 const POLL: Duration = Duration::from_millis(25);
 /// How much of a log an error quotes.
@@ -181,7 +183,7 @@ pub(crate) struct Inner {
 pub struct Darkened {
     /// How the site's addresses were made silent.
     pub how: How,
-    /// Just before the first packet was dropped, on the boot clock.
+    /// Just before the first packet was dropped (on the link to the other site), on the boot clock.
     pub at_ms: u64,
 }
 
@@ -383,6 +385,10 @@ impl Inner {
         }
         self.dark_names.lock().unwrap_or_else(PoisonError::into_inner).push(cloud);
         let at_ms = Boot::now().as_ms();
+        // No cloud ends in one instant. The order here is the worst one: the link first, so that for a moment
+        // visitors are served and nothing reaches the standby any more.
+        self.link.set_dark(true);
+        tokio::time::sleep(LINK_GOES_FIRST).await;
         let darkened = self.blackout.darken(&self.at.network(cloud)).await;
         self.of(cloud).for_each(|m| m.keeper.kill());
         join_all(self.of(cloud).map(|m| m.keeper.at_rest())).await;
@@ -402,6 +408,7 @@ impl Inner {
             return Err(format!("{} is not dark", cloud.name()));
         }
         self.blackout.lighten(&self.at.network(cloud)).await?;
+        self.link.set_dark(!dark.is_empty());
         self.dark_names.lock().unwrap_or_else(PoisonError::into_inner).retain(|c| *c != cloud);
         tracing::info!(site = cloud.name(), "is back");
         let members: Vec<&Member> = self.of(cloud).collect();

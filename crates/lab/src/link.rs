@@ -61,6 +61,19 @@ pub struct LinkState {
     pub rtt_ms: u64,
 }
 
+/// The link as it is: what was asked for, and whether one of its ends is dark.
+#[derive(Clone, Copy, Debug, Default)]
+struct Now {
+    asked: LinkState,
+    dark: bool,
+}
+
+impl Now {
+    fn is_whole(self) -> bool {
+        !self.asked.cut && !self.dark
+    }
+}
+
 impl LinkState {
     fn one_way(self) -> Duration {
         Duration::from_micros(self.rtt_ms.min(RTT_MS_MAX) * 500)
@@ -82,7 +95,7 @@ pub struct LinkControl(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    state: watch::Sender<LinkState>,
+    state: watch::Sender<Now>,
     delivered_bytes: AtomicU64,
     connections: AtomicU64,
 }
@@ -95,12 +108,18 @@ impl LinkControl {
 
     /// Changes the link. What is sent after this returns meets the new state.
     pub fn set(&self, state: LinkState) {
-        self.0.state.send_replace(state);
+        self.0.state.send_modify(|now| now.asked = state);
+    }
+
+    /// Lets the link end with one of its sites, or come back with it: what is under way arrives nowhere. Whether the
+    /// link was cut by itself is remembered.
+    pub fn set_dark(&self, dark: bool) {
+        self.0.state.send_modify(|now| now.dark = dark);
     }
 
     /// What the link is like now.
     pub fn state(&self) -> LinkState {
-        *self.0.state.borrow()
+        self.0.state.borrow().asked
     }
 
     /// What has passed.
@@ -228,8 +247,8 @@ async fn connect(near: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Waits until the link is whole.
-async fn whole(state: &mut watch::Receiver<LinkState>) {
-    if state.wait_for(|s| !s.cut).await.is_err() {
+async fn whole(state: &mut watch::Receiver<Now>) {
+    if state.wait_for(|now| now.is_whole()).await.is_err() {
         std::future::pending::<()>().await; // the control is gone, and with it the lab
     }
 }
@@ -238,18 +257,18 @@ async fn whole(state: &mut watch::Receiver<LinkState>) {
 async fn direction(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut state: watch::Receiver<LinkState>,
+    mut state: watch::Receiver<Now>,
     control: &LinkControl,
 ) -> io::Result<()> {
     let mut line = Line::new(UNDER_WAY_BYTES_MAX);
     let mut read = vec![0; READ_BYTES_MAX];
     loop {
         let now = *state.borrow_and_update();
-        if now.cut {
+        if !now.is_whole() {
             whole(&mut state).await;
             continue;
         }
-        let delay = now.one_way();
+        let delay = now.asked.one_way();
         let room = line.room().min(READ_BYTES_MAX);
         let next = line.next(Instant::now());
         tokio::select! {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use model::{
-    Mode, Register, Site,
+    Mode, Register, Serving, Site,
     agent::{AgentStatus, Role, StandbyPhase},
     observation::View,
     plan::Steering,
@@ -111,6 +111,13 @@ impl Access {
     pub async fn status(&self, site: &Site) -> Result<AgentStatus, AccessError> {
         let agent = self.agents.get(site).ok_or_else(|| AccessError::NotALab(format!("no site {site}")))?;
         agent.get("/v1/status", ASK).await.map_err(ask("an agent's status"))
+    }
+
+    /// Whether a site's agent says that its site takes writes: the gateway's own question.
+    pub async fn serves(&self, site: &Site) -> Result<bool, AccessError> {
+        let agent = self.agents.get(site).ok_or_else(|| AccessError::NotALab(format!("no site {site}")))?;
+        let serving: Serving = agent.get("/v1/serving", ASK).await.map_err(ask("what an agent serves"))?;
+        Ok(serving.open && serving.primary == *site)
     }
 
     /// Where the public name leads.

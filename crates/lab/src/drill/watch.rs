@@ -11,7 +11,7 @@ use std::{
 
 use model::{
     Epoch, Mode, Problem, Site,
-    agent::{Fence, Role, StandbyPhase},
+    agent::{Role, StandbyPhase},
     observation::View,
 };
 use runtime::{clock::Boot, process::Shutdown};
@@ -50,6 +50,21 @@ pub struct Phases {
     pub attached: Option<u64>,
     /// Answers wait for it again.
     pub sync: Option<u64>,
+}
+
+impl Phases {
+    /// Some steps cannot come after others. Where one was seen later than what proves it, or not at all because it
+    /// was over between two questions, it is noted for the moment of the proof.
+    fn order(&mut self) {
+        let proven = |step: Option<u64>, proof: Option<u64>| match (step, proof) {
+            (Some(step), Some(proof)) => Some(step.min(proof)),
+            (step, proof) => step.or(proof),
+        };
+        self.attached = proven(self.attached, self.sync);
+        self.promoted = proven(self.promoted, self.first_acknowledged);
+        self.register_moved = proven(self.register_moved, self.promoted);
+        self.detected = proven(self.detected, self.register_moved);
+    }
 }
 
 /// Watches from the kill on.
@@ -101,8 +116,7 @@ impl Watch {
             move |note| {
                 let (a, site) = (a.clone(), site.clone());
                 async move {
-                    if a.status(&site).await.is_ok_and(|s| s.role == Role::Primary && s.fence == Fence::Open)
-                    {
+                    if a.serves(&site).await.is_ok_and(|serves| serves) {
                         note.set(|p| &mut p.promoted);
                     }
                 }
@@ -154,7 +168,9 @@ impl Watch {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.note().lock().clone()
+        let mut seen = self.note().lock().clone();
+        seen.order();
+        seen
     }
 
     fn note(&self) -> Note {

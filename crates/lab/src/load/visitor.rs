@@ -188,7 +188,7 @@ impl Run<'_> {
             Ok((answer, _)) => {
                 // The hold was acknowledged and is minutes from its deadline: it cannot be gone.
                 self.all.ledger.broken_promise(format!(
-                    "I6: hold {hold_id} of {} for performance {} seats {:?} was acknowledged, and paying it is refused: {}",
+                    "hold {hold_id} of {} for performance {} seats {:?} was acknowledged, and paying it is refused: {}",
                     wish.account.email, wish.performance, wish.seats, brief(&answer)
                 ));
                 return refused(&answer);
@@ -204,7 +204,7 @@ impl Run<'_> {
         };
         if held.get("amount_won").and_then(Value::as_u64) != Some(amount_won) {
             self.all.ledger.broken_promise(format!(
-                "I10: booking {booking_no} cost {amount_won} won, its hold {hold_id} said {}",
+                "booking {booking_no} cost {amount_won} won, its hold {hold_id} said {}",
                 held.get("amount_won").unwrap_or(&Value::Null)
             ));
         }

@@ -530,10 +530,14 @@ impl Loop {
             }
             // Only a register that agrees opens a database; one that is silent leaves it as it is.
             Duty::Primary(epoch) => {
-                let agrees = self.seen.as_ref().is_some_and(|seen| {
-                    seen.register.epoch == *epoch && seen.register.primary == self.config.site
-                });
-                (agrees && closed).then_some(Act::Open)
+                let register = &self.seen.as_ref()?.register;
+                if register.epoch != *epoch || register.primary != self.config.site {
+                    None
+                } else if register.version == duty::UNTOUCHED {
+                    Some(Act::Announce(register.clone()))
+                } else {
+                    closed.then_some(Act::Open)
+                }
             }
             Duty::Seed(_) | Duty::Follow(..) | Duty::AwaitPromotion | Duty::NewDatabase(_) => {
                 (!closed).then_some(Act::Close)

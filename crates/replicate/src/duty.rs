@@ -10,6 +10,10 @@ use model::{
 
 use crate::row::{AppliedSlot, Snapshot};
 
+/// The version of a register that nobody has ever changed. The first primary changes it before it opens: until
+/// then there is no service, and nobody else may touch it.
+pub const UNTOUCHED: u64 = 1;
+
 /// What a look at the database found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
@@ -72,8 +76,7 @@ fn of_an_empty_database(site: &Site, register: Option<&Register>, look: &Look) -
         return Duty::Wait("the register has not been seen yet".into());
     };
     if register.primary == *site {
-        // Version 1 has never been changed: nobody has ever been primary.
-        return if register.version == 1 && register.epoch == Epoch::FIRST {
+        return if register.version == UNTOUCHED && register.epoch == Epoch::FIRST {
             Duty::Found
         } else {
             Duty::Stop(format!(
@@ -82,6 +85,10 @@ fn of_an_empty_database(site: &Site, register: Option<&Register>, look: &Look) -
                 register.epoch
             ))
         };
+    }
+    if register.version == UNTOUCHED {
+        // To begin here would change the register, and then the first primary could not be founded any more.
+        return Duty::Wait(format!("the first primary, {}, is not there yet", register.primary));
     }
     if look.application_schemas.is_empty() {
         Duty::BeginStandby
@@ -259,11 +266,12 @@ mod tests {
         check(register(1, 1, "nhn", 0), EMPTY, "found");
         check(register(2, 1, "nhn", 0), EMPTY, "stop");
         check(register(9, 3, "nhn", 4), EMPTY, "stop");
-        check(register(1, 1, "aws", 0), EMPTY, "begin standby");
+        check(register(1, 1, "aws", 0), EMPTY, "wait");
+        check(register(2, 1, "aws", 0), EMPTY, "begin standby");
         check(register(9, 3, "aws", 4), EMPTY, "begin standby");
         let foreign = Look { application_schemas: vec!["shop".into()], ..EMPTY };
         check(register(1, 1, "nhn", 0), foreign.clone(), "found");
-        check(register(1, 1, "aws", 0), foreign, "stop");
+        check(register(2, 1, "aws", 0), foreign, "stop");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::{
     apply::{self, FollowProgress, StandbyConfig, StandbyError},
     canary,
     database::{DatabaseConfig, DatabaseError},
-    duty::Look,
+    duty::{Look, UNTOUCHED},
     fence, heartbeat,
     promote::{self, Promotion},
     register::{RegisterHandle, Seen, Silent},
@@ -68,6 +68,8 @@ pub enum ActError {
 pub enum Act {
     /// Make this database the first primary.
     Found,
+    /// Change the register for the first time, so that everybody sees that there is a primary.
+    Announce(Register),
     /// Announce a new life of the standby's data, then make the schema for it.
     BeginStandby(Register),
     /// Let the application in.
@@ -140,6 +142,7 @@ pub async fn run(act: Act, means: Means, conn: Option<Conn>) -> Done {
 async fn perform(act: Act, means: &Means, conn: &mut Conn, done: &mut Done) -> Result<(), ActError> {
     match act {
         Act::Found => found(means, conn, done).await,
+        Act::Announce(register) => announce(register, means, done).await,
         Act::BeginStandby(register) => begin_standby(&register, means, conn, done).await,
         Act::Open => Ok(fence::open(conn, &means.application_user).await?),
         Act::Close => {
@@ -202,7 +205,7 @@ async fn found(means: &Means, conn: &mut Conn, done: &mut Done) -> Result<(), Ac
     let seen = means.register.read().await?;
     let register = seen.register.clone();
     done.seen = Some(seen);
-    if register.version != 1 || register.primary != means.site || register.epoch != Epoch::FIRST {
+    if register.version != UNTOUCHED || register.primary != means.site || register.epoch != Epoch::FIRST {
         return Err(ActError::Stale);
     }
     let birth = Birth {
@@ -213,6 +216,24 @@ async fn found(means: &Means, conn: &mut Conn, done: &mut Done) -> Result<(), Ac
     };
     schema::create(conn, &birth).await?;
     tracing::info!(epoch = %birth.epoch, "this database is the first primary");
+    Ok(())
+}
+
+/// The first change of the register, made by the first primary before it opens. It says that this database is not new
+/// any more, should it ever be found empty; and it lets the standby begin.
+async fn announce(register: Register, means: &Means, done: &mut Done) -> Result<(), ActError> {
+    let record = Register {
+        version: register.version + 1,
+        why: format!("{} is the first primary", means.site),
+        ..register.clone()
+    };
+    let asked = Boot::now();
+    let request = CasRequest { expected_version: register.version, record };
+    match means.register.cas(request).await? {
+        CasReply::Swapped(register) | CasReply::Stale(register) => {
+            done.seen = Some(Seen { register, asked });
+        }
+    }
     Ok(())
 }
 

@@ -21,14 +21,14 @@ test("without the gate acknowledged bookings are lost", { timeout: SEEDS.length 
     );
     process.stdout.write(drill.stdout);
     assert.deepEqual(await left(mark), [], "the drill leaves nothing running");
-    // A drill that found something keeps its lab's files; here they are what was expected.
-    const kept = drill.stderr.match(/the lab's files are kept in (\S+)/)?.[1];
-    if (kept) await rm(kept, { recursive: true, force: true });
     const { rounds, summary } = lines(drill.stdout);
     assert.equal(rounds.length, 1, `the drill was not run to its end:\n${drill.stderr}`);
     assert.equal(drill.code, summary.violations > 0 ? 1 : 0, "the exit code says what the summary says");
     if (summary.lost > 0) {
       assert.equal(drill.code, 1, "a loss is a failure");
+      // A drill that found something keeps its lab's files for a look; here it found what was expected.
+      const kept = drill.stderr.match(/the lab's files are kept in (\S+)/)?.[1];
+      if (kept) await rm(kept, { recursive: true, force: true });
       return;
     }
     told.push(summary);

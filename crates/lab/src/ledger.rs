@@ -11,7 +11,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::stats::Samples;
+use crate::{checker::Violation, stats::Samples};
 
 /// One booking that a visitor was told to have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -77,8 +77,8 @@ pub struct Tally {
     pub unknown_seen: u64,
     /// From the arrival to the acknowledgement, in milliseconds, of those who saw no error.
     pub latency_ms: Samples,
-    /// Things that no visitor may ever be told, in words: an acknowledged hold that vanished, a lost session.
-    pub broken_promises: Vec<String>,
+    /// Things that no visitor may ever be told: an acknowledged hold that vanished, another price.
+    pub broken_promises: Vec<Violation>,
     /// The failures of visitors who gave up, in words, the first few.
     pub failures: Vec<String>,
 }
@@ -109,8 +109,8 @@ impl Ledger {
     }
 
     /// A visitor was told something that must never be told.
-    pub fn broken_promise(&self, what: String) {
-        self.pages().tally.broken_promises.push(what);
+    pub fn broken_promise(&self, found: Violation) {
+        self.pages().tally.broken_promises.push(found);
     }
 
     /// A visitor's end. `smooth`: no error was seen on the way, so that the latency is the service's.

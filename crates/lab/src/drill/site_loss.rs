@@ -248,7 +248,7 @@ async fn round(
     round.gave_up = tally.unknown + tally.failed;
     round.booking_ms_p50 = tally.latency_ms.p50();
     round.booking_ms_p99 = tally.latency_ms.p99();
-    violations.extend(tally.broken_promises.into_iter().map(|what| Violation::new("I6", what)));
+    violations.extend(tally.broken_promises);
     for failure in &tally.failures {
         tracing::warn!("a visitor gave up: {failure}");
     }

@@ -17,7 +17,10 @@ use super::{
     http::{Answer, Http},
     route::Route,
 };
-use crate::ledger::{Acknowledged, Ledger, Outcome};
+use crate::{
+    checker::Violation,
+    ledger::{Acknowledged, Ledger, Outcome},
+};
 
 /// A signed-up visitor with a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,7 +171,17 @@ impl Run<'_> {
         };
         let held = match self.insist(&hold).await {
             Ok(answer) if answer.status.is_success() => answer.json(),
-            Ok(answer) => return refused(&answer),
+            Ok(answer) => {
+                if answer.status == StatusCode::UNAUTHORIZED {
+                    let what = format!(
+                        "{} was logged in and is not any more: {}",
+                        wish.account.email,
+                        brief(&answer)
+                    );
+                    self.all.ledger.broken_promise(Violation::new("session", what));
+                }
+                return refused(&answer);
+            }
             // Nothing was paid, so nothing can be booked.
             Err(gave_up) => return Outcome::Failed { what: format!("hold: {}", gave_up.what) },
         };
@@ -187,10 +200,10 @@ impl Run<'_> {
             Ok((answer, by)) if answer.status.is_success() => (answer.json(), by),
             Ok((answer, _)) => {
                 // The hold was acknowledged and is minutes from its deadline: it cannot be gone.
-                self.all.ledger.broken_promise(format!(
+                self.all.ledger.broken_promise(Violation::new("I6", format!(
                     "hold {hold_id} of {} for performance {} seats {:?} was acknowledged, and paying it is refused: {}",
                     wish.account.email, wish.performance, wish.seats, brief(&answer)
-                ));
+                )));
                 return refused(&answer);
             }
             Err(GaveUp { open: true, .. }) => return Outcome::Unknown,
@@ -203,9 +216,12 @@ impl Run<'_> {
             return Outcome::Failed { what: format!("a payment's answer without number or amount: {paid}") };
         };
         if held.get("amount_won").and_then(Value::as_u64) != Some(amount_won) {
-            self.all.ledger.broken_promise(format!(
-                "booking {booking_no} cost {amount_won} won, its hold {hold_id} said {}",
-                held.get("amount_won").unwrap_or(&Value::Null)
+            self.all.ledger.broken_promise(Violation::new(
+                "I10",
+                format!(
+                    "booking {booking_no} cost {amount_won} won, its hold {hold_id} said {}",
+                    held.get("amount_won").unwrap_or(&Value::Null)
+                ),
             ));
         }
         Outcome::Acknowledged(Box::new(Acknowledged {

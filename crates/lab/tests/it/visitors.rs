@@ -144,5 +144,5 @@ async fn a_taken_seat_is_no_error_and_a_hold_that_vanishes_is_a_broken_promise()
 
     let vanished = visit(&[Say::Yes], &[Say::Taken]).await;
     let tally = vanished.ledger.close_round();
-    assert!(tally.broken_promises[0].starts_with("hold H of a@example.test"), "{tally:?}");
+    assert!(tally.broken_promises[0].to_string().starts_with("I6: hold H of a@example.test"), "{tally:?}");
 }

@@ -30,9 +30,9 @@ use tokio::{
 pub use self::ddl::fingerprint;
 pub(crate) use self::{
     ddl::run as run_definition,
-    session::{Session, without_key},
+    session::{Session, find_target, without_key},
     sql::{Packet, Packets, quoted, text},
-    target::Target,
+    target::{Form, Target},
 };
 use crate::{
     checkpoint::{Checkpoint, Effect, Event, OutOfOrder, Part, Work},

@@ -19,6 +19,10 @@ pub const OURS: &str = "ghostlight";
 /// Schemas that belong to a server.
 pub const SERVERS: [&str; 4] = ["mysql", "information_schema", "performance_schema", "sys"];
 
+/// The application's schemas, as a condition behind a column of schema names.
+pub(crate) const APPLICATIONS_SQL: &str =
+    "NOT IN ('ghostlight','mysql','information_schema','performance_schema','sys')";
+
 /// Whether a schema is the application's.
 pub fn is_applications(schema: &str) -> bool {
     let is = |other: &str| schema.eq_ignore_ascii_case(other);
@@ -227,6 +231,12 @@ mod tests {
             table(1, "ghostlight", "applied", &["stream", "pending"]),
             table(2, "ghostlight", "heartbeat", &["id", "at_ms"]),
         ]
+    }
+
+    #[test]
+    fn the_condition_in_sql_leaves_out_the_same_schemas() {
+        let all: Vec<String> = [OURS].iter().chain(&SERVERS).map(|s| format!("'{s}'")).collect();
+        assert_eq!(APPLICATIONS_SQL, format!("NOT IN ({})", all.join(",")));
     }
 
     #[test]

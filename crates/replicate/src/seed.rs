@@ -17,11 +17,12 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::{
     apply::{
-        Ended, FollowProgress, Packet, Packets, Session, StandbyConfig, StandbyError, Target, ask, quoted,
-        retry, run_definition, text, without_key,
+        Ended, FollowProgress, Form, Packet, Packets, Session, StandbyConfig, StandbyError, Target, ask,
+        find_target, quoted, retry, run_definition, text, without_key,
     },
     checkpoint::Pending,
     database::DatabaseError,
+    filter::APPLICATIONS_SQL,
     link::{
         Link, LinkError, SILENCE_MAX,
         frame::{Down, Want},
@@ -66,7 +67,8 @@ async fn attempt(config: &StandbyConfig, progress: &watch::Sender<FollowProgress
                 {
                     return Err(without_key(&table).into());
                 }
-                seeder.targets.insert(number, Target::plain(&table));
+                let target = find_target(seeder.session.conn(), &table, Form::Selected).await?;
+                seeder.targets.insert(number, target);
                 seeder.session.describe(number, table);
             }
             (Down::Part { changes, end: None }, Some(seeder)) => {
@@ -239,10 +241,11 @@ const NEEDS_ANOTHER_FIRST: [u16; 4] = [1146, 1054, 1305, 1356];
 
 /// The application's schemas, and how many objects are in each.
 async fn application_schemas(session: &mut Session) -> Result<Vec<(String, u64)>, StandbyError> {
-    let sql = "SELECT s.SCHEMA_NAME,
+    let sql = format!(
+        "SELECT s.SCHEMA_NAME,
             (SELECT COUNT(*) FROM information_schema.TABLES t WHERE t.TABLE_SCHEMA=s.SCHEMA_NAME)
           + (SELECT COUNT(*) FROM information_schema.ROUTINES r WHERE r.ROUTINE_SCHEMA=s.SCHEMA_NAME)
-        FROM information_schema.SCHEMATA s
-        WHERE s.SCHEMA_NAME NOT IN ('ghostlight','mysql','information_schema','performance_schema','sys')";
+        FROM information_schema.SCHEMATA s WHERE s.SCHEMA_NAME {APPLICATIONS_SQL}"
+    );
     Ok(session.conn().query(sql).await.map_err(DatabaseError::from)?)
 }

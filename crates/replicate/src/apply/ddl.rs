@@ -20,10 +20,9 @@ use sha2::{Digest, Sha256};
 use super::sql::quoted;
 use crate::{
     database::{DatabaseError, SQL_MODE},
+    filter::APPLICATIONS_SQL,
     transaction::Statement,
 };
-
-const APPLICATIONS: &str = "NOT IN ('ghostlight','mysql','information_schema','performance_schema','sys')";
 
 /// Every definition, in an order of its own. `{}` stands for the condition on the schema.
 const DEFINITIONS: [&str; 9] = [
@@ -48,7 +47,7 @@ const TABLE_NUMBERS: [&str; 2] = [
 pub async fn fingerprint(conn: &mut Conn) -> Result<String, DatabaseError> {
     let mut hash = Sha256::new();
     for query in DEFINITIONS {
-        add(conn, &query.replace("{}", APPLICATIONS), &mut hash).await?;
+        add(conn, &query.replace("{}", APPLICATIONS_SQL), &mut hash).await?;
     }
     for query in TABLE_NUMBERS {
         match add(conn, query, &mut hash).await {

@@ -11,7 +11,7 @@ use mysql_async::{Conn, prelude::Queryable};
 use super::{
     StandbyConfig, StandbyError, ddl, sql,
     sql::{Expect, Packet, Packets},
-    target::{NoTarget, Target},
+    target::{Form, NoTarget, Target},
 };
 use crate::{
     binlog::excerpt,
@@ -247,13 +247,7 @@ impl Session {
         if table.key.is_empty() && self.config.tables_without_primary_key == WithoutPrimaryKey::Refuse {
             return Err(without_key(table));
         }
-        let target = match Target::find(&mut self.conn, table).await {
-            Ok(target) => Arc::new(target),
-            Err(NoTarget::Database(e)) => return Err(e.into()),
-            Err(NoTarget::Differs(how)) => {
-                return Err(StandbyError::Conflict(format!("conflict: {how}. Nothing was changed")));
-            }
-        };
+        let target = Arc::new(find_target(&mut self.conn, table, Form::Logged).await?);
         self.targets.insert(number, target.clone());
         Ok(target)
     }
@@ -385,6 +379,14 @@ impl Session {
             }
         })
     }
+}
+
+/// The place of a described table in this database.
+pub(crate) async fn find_target(conn: &mut Conn, table: &Table, form: Form) -> Result<Target, StandbyError> {
+    Target::find(conn, table, form).await.map_err(|e| match e {
+        NoTarget::Database(e) => e.into(),
+        NoTarget::Differs(how) => StandbyError::Conflict(format!("conflict: {how}. Nothing was changed")),
+    })
 }
 
 /// Why a table's rows are refused.

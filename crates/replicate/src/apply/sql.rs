@@ -6,10 +6,14 @@
 use std::fmt::Write;
 
 use super::target::Target;
+use crate::database::SQL_MODE;
 use crate::transaction::{At, Kind, Row, Rows, Value};
 
 /// One INSERT holds at most so many bytes of rows.
 const INSERT_BYTES_MAX: usize = 256 * 1024;
+
+/// [`SQL_MODE`] without its strictness.
+const LENIENT_SQL_MODE: &str = "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION";
 
 /// `name` as an identifier.
 pub(crate) fn quoted(name: &str) -> String {
@@ -145,6 +149,23 @@ impl Packets {
 
     /// Adds the statements that make `rows` happen in `target`. They are the change number `change`.
     pub(crate) fn rows(&mut self, change: usize, rows: &Rows, target: &Target) {
+        let lenient = match rows {
+            Rows::Insert(rows) => rows.iter().any(|row| target.needs_leniency(row)),
+            Rows::Update(rows) => rows.iter().any(|(_, after)| target.needs_leniency(after)),
+            Rows::Delete(_) => false,
+        };
+        if lenient {
+            let set = format!("SET sql_mode='{LENIENT_SQL_MODE}'");
+            self.room_for(set.len()).push(&set, 0);
+        }
+        self.strictly(change, rows, target);
+        if lenient {
+            let set = format!("SET sql_mode='{SQL_MODE}'");
+            self.room_for(set.len()).push(&set, 0);
+        }
+    }
+
+    fn strictly(&mut self, change: usize, rows: &Rows, target: &Target) {
         match rows {
             Rows::Insert(rows) => self.inserts(change, rows, target),
             Rows::Delete(rows) => {

@@ -34,6 +34,7 @@ pub(super) struct TargetColumn {
     /// What its values are.
     pub(super) kind: Kind,
     computed: bool,
+    enumeration: bool,
     notation: Notation,
 }
 
@@ -46,9 +47,18 @@ enum Notation {
     Inet4,
 }
 
+/// Where the rows come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// From the log.
+    Logged,
+    /// From a SELECT.
+    Selected,
+}
+
 /// Why a described table has no place here.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoTarget {
+pub(crate) enum NoTarget {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     /// It is not there, or has other columns.
@@ -58,7 +68,7 @@ pub(super) enum NoTarget {
 
 impl Target {
     /// Looks `table` up.
-    pub(super) async fn find(conn: &mut Conn, table: &Table) -> Result<Target, NoTarget> {
+    pub(crate) async fn find(conn: &mut Conn, table: &Table, form: Form) -> Result<Target, NoTarget> {
         let found: Vec<(String, String, String)> = conn
             .query(format!(
                 "SELECT COLUMN_NAME, DATA_TYPE, EXTRA FROM information_schema.COLUMNS WHERE TABLE_SCHEMA={} AND TABLE_NAME={} ORDER BY ORDINAL_POSITION",
@@ -82,6 +92,7 @@ impl Target {
         let columns = found.iter().zip(&table.columns).enumerate().map(
             |(index, ((name, data_type, extra), column))| {
                 let notation = match data_type.as_str() {
+                    _ if form == Form::Selected => Notation::AsLogged,
                     "uuid" => Notation::Uuid,
                     "inet6" => Notation::Inet6,
                     "inet4" => Notation::Inet4,
@@ -92,6 +103,7 @@ impl Target {
                     name: sql::quoted(name),
                     kind: if notation == Notation::AsLogged { column.kind.clone() } else { Kind::Temporal },
                     computed: extra.contains("GENERATED"),
+                    enumeration: data_type == "enum",
                     notation,
                 }
             },
@@ -103,25 +115,16 @@ impl Target {
         })
     }
 
-    /// A table of which every column is written as it is described.
-    pub(crate) fn plain(table: &Table) -> Target {
-        let columns = table.columns.iter().enumerate().map(|(index, column)| TargetColumn {
-            index,
-            name: sql::quoted(&column.name),
-            kind: column.kind.clone(),
-            computed: false,
-            notation: Notation::AsLogged,
-        });
-        Target {
-            name: format!("{}.{}", sql::quoted(&table.schema), sql::quoted(&table.name)),
-            columns: columns.collect(),
-            key: table.key.iter().map(|k| usize::from(*k)).collect(),
-        }
-    }
-
     /// The columns that are written.
     pub(super) fn written(&self) -> impl Iterator<Item = &TargetColumn> {
         self.columns.iter().filter(|c| !c.computed)
+    }
+
+    /// Whether a row holds what only a session that is not strict may write: the number 0 of an ENUM, which such a
+    /// session made of a text that is no member.
+    pub(super) fn needs_leniency(&self, row: &Row) -> bool {
+        let zero = |v: Option<&Value>| matches!(v, Some(Value::Unsigned(0) | Value::Signed(0)));
+        self.columns.iter().any(|c| c.enumeration && zero(row.get(c.index)))
     }
 
     /// The primary key's columns.

@@ -15,13 +15,10 @@ use crate::{
     apply::{quoted, text},
     binlog::{AtEnd, Charsets, Item, Log, LogError, charsets, file_number},
     database::{DatabaseConfig, DatabaseError},
-    filter::Filter,
+    filter::{APPLICATIONS_SQL, Filter},
     link::{ALIVE_EVERY, Sender, frame::Down, pack::PART_COST},
     transaction::{At, Change, Column, Kind, Row, Rows, Statement, Table, Value},
 };
-
-/// The application's schemas, as a condition.
-const APPLICATIONS: &str = "NOT IN ('ghostlight','mysql','information_schema','performance_schema','sys')";
 
 /// Errors by which a server says that a table is not what it was when the snapshot was taken.
 const DEFINITION_CHANGED: [u16; 3] = [1412, 1146, 1054];
@@ -111,7 +108,7 @@ async fn refuse_what_cannot_travel(conn: &mut Conn) -> Result<(), ShipError> {
     let mut found = Vec::new();
     for (names, table, schema, and, why) in checks {
         let sql =
-            format!("SELECT {names} FROM information_schema.{table} WHERE {schema} {APPLICATIONS} {and}");
+            format!("SELECT {names} FROM information_schema.{table} WHERE {schema} {APPLICATIONS_SQL} {and}");
         let rows: Vec<(String, String)> = conn.query(sql).await?;
         found.extend(rows.into_iter().map(|(schema, name)| format!("{schema}.{name} is {why}")));
     }
@@ -124,14 +121,14 @@ async fn refuse_what_cannot_travel(conn: &mut Conn) -> Result<(), ShipError> {
 async fn copy(conn: &mut Conn, charsets: &Charsets, sender: &mut Sender) -> Result<(), ShipError> {
     let schemas: Vec<String> = conn
         .query(format!(
-            "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME {APPLICATIONS} ORDER BY 1"
+            "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME {APPLICATIONS_SQL} ORDER BY 1"
         ))
         .await?;
     for schema in &schemas {
         define(conn, sender, "", &format!("SHOW CREATE DATABASE {}", quoted(schema)), 1).await?;
     }
     let tables: Vec<(String, String)> = conn
-        .query(format!("SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE='BASE TABLE' AND TABLE_SCHEMA {APPLICATIONS} ORDER BY 1,2"))
+        .query(format!("SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE='BASE TABLE' AND TABLE_SCHEMA {APPLICATIONS_SQL} ORDER BY 1,2"))
         .await?;
     for (schema, name) in &tables {
         define(conn, sender, schema, &format!("SHOW CREATE TABLE {}.{}", quoted(schema), quoted(name)), 1)
@@ -142,14 +139,14 @@ async fn copy(conn: &mut Conn, charsets: &Charsets, sender: &mut Sender) -> Resu
         copy_table(conn, charsets, sender, number, schema, name).await?;
     }
     let routines: Vec<(String, String, String)> = conn
-        .query(format!("SELECT ROUTINE_SCHEMA, ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA {APPLICATIONS} ORDER BY 1,2,3"))
+        .query(format!("SELECT ROUTINE_SCHEMA, ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA {APPLICATIONS_SQL} ORDER BY 1,2,3"))
         .await?;
     for (schema, kind, name) in &routines {
         define(conn, sender, schema, &format!("SHOW CREATE {kind} {}.{}", quoted(schema), quoted(name)), 2)
             .await?;
     }
     let views: Vec<(String, String)> = conn
-        .query(format!("SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA {APPLICATIONS} ORDER BY 1,2"))
+        .query(format!("SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA {APPLICATIONS_SQL} ORDER BY 1,2"))
         .await?;
     for (schema, name) in &views {
         define(conn, sender, schema, &format!("SHOW CREATE VIEW {}.{}", quoted(schema), quoted(name)), 1)
@@ -186,16 +183,22 @@ async fn copy_table(
     name: &str,
 ) -> Result<(), ShipError> {
     let of_table = format!("TABLE_SCHEMA={} AND TABLE_NAME={}", text(schema), text(name));
-    let columns: Vec<String> = conn
-        .query(format!("SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE {of_table} AND EXTRA NOT LIKE '%GENERATED%' ORDER BY ORDINAL_POSITION"))
+    let found: Vec<(String, String)> = conn
+        .query(format!("SELECT COLUMN_NAME, DATA_TYPE FROM information_schema.COLUMNS WHERE {of_table} ORDER BY ORDINAL_POSITION"))
         .await?;
+    let columns: Vec<&String> = found.iter().map(|(name, _)| name).collect();
     let key: Vec<String> = conn
         .query(format!("SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE {of_table} AND INDEX_NAME='PRIMARY' ORDER BY SEQ_IN_INDEX"))
         .await?;
     let place =
-        |column: &String| columns.iter().position(|c| c == column).and_then(|i| u16::try_from(i).ok());
+        |column: &String| columns.iter().position(|c| *c == column).and_then(|i| u16::try_from(i).ok());
     let key = key.iter().filter_map(place).collect();
-    let list: Vec<String> = columns.iter().map(|c| quoted(c)).collect();
+    // Members by number, as in the log: an ENUM may hold what is no member, and two members may look alike.
+    let selected = |(name, data_type): &(String, String)| match data_type.as_str() {
+        "enum" | "set" => format!("CAST({} AS UNSIGNED)", quoted(name)),
+        _ => quoted(name),
+    };
+    let list: Vec<String> = found.iter().map(selected).collect();
     let select = format!("SELECT {} FROM {}.{}", list.join(","), quoted(schema), quoted(name));
     // Prepared, because only the binary protocol carries a FLOAT without rounding it.
     let mut result = conn.exec_iter(select, ()).await?;
@@ -211,7 +214,7 @@ async fn copy_table(
         .collect();
     let types: Vec<ColumnType> = described.iter().map(mysql_async::Column::column_type).collect();
     let columns =
-        columns.iter().zip(kinds?).map(|(name, kind)| Column { name: name.clone(), kind }).collect();
+        columns.iter().zip(kinds?).map(|(name, kind)| Column { name: (*name).clone(), kind }).collect();
     let table = Table { schema: schema.to_owned(), name: name.to_owned(), columns, key };
     sender.feed(&Down::Table { number, table }).await?;
     let Some(mut stream) = result.stream::<mysql_async::Row>().await? else { return Ok(()) };
@@ -236,7 +239,7 @@ async fn send_rows(sender: &mut Sender, table: u32, rows: Vec<Row>) -> Result<()
     Ok(sender.feed(&Down::Part { changes: vec![change], end: None }).await?)
 }
 
-/// What a selected column's values are. Enums and sets are selected by name.
+/// What a selected column's values are.
 fn kind(column: &mysql_async::Column, charsets: &Charsets) -> Option<Kind> {
     const BINARY: u16 = 63;
     use ColumnType::*;

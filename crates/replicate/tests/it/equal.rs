@@ -57,6 +57,7 @@ const EVERY_TYPE: &[&str] = &[
         ('한국어 `quote''s \\\\ 🎭', 'pad  ', REPEAT('ü',300), '', 'text''\\0\\Z', 'm', 'l', 'é', _utf8mb4'한국', _utf8mb4'😀', _utf8mb4'가',
          _utf8mb4'🎫', _utf8mb4'日本', 'abc', 'ㄱ', 0x0100000000000000, 0x00ff00, 0x00, 0xff, 0x27, 0x5c, 'two', 'a,c,i', '{\"k\": [1, 2.5, \"한\"]}', REPEAT('가', 200), 'x', 'Straße'),
         ('', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', 'one', '', '[]', '', 'x', ''),
+        ('no member', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'four', 'z', NULL, NULL, 'y', NULL),
         ('null', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
     "INSERT INTO types.strings (id, f, t) VALUES ('large', REPEAT('한국어', 100000), REPEAT(0x00ff27, 300000))",
     "CREATE TABLE types.others (
@@ -78,6 +79,7 @@ const CHANGE_ALL: &[&str] = &[
     "UPDATE types.times SET b = '-01:02:03', h = '2026-11-22 18:25:16.123456' WHERE id > 1",
     "UPDATE types.strings SET b = 'changed', w = '{}' WHERE id <> 'large'",
     "UPDATE types.strings SET t = REPEAT(0xab, 500000) WHERE id = 'large'",
+    "UPDATE types.strings SET y = 'x' WHERE id = 'no member'",
     "UPDATE types.others SET h = POINT(9, 9), hidden = 6, s = '::1' WHERE a < 5",
     "UPDATE types.others SET u = '6fa459ea-ee8a-4ca4-894e-db77e160355e' WHERE a = 5",
     "DELETE FROM types.others WHERE a IN (3, 4)",

@@ -19,3 +19,4 @@ mod pair;
 mod promote;
 mod seeding;
 mod support;
+mod throughput;

@@ -369,7 +369,10 @@ impl Loop {
                 if let Some(seen) = done.seen {
                     self.learn_register(seen);
                 }
-                if let Some((asked, look)) = done.look {
+                if let Some((asked, mut look)) = done.look {
+                    if !done.renamed {
+                        look.begun_anew = self.look.as_ref().and_then(|(_, known)| known.begun_anew.clone());
+                    }
                     self.learn_look(asked, look);
                 }
                 let why = done.error.map(|e| e.to_string());
@@ -718,6 +721,7 @@ async fn end_of(act: &mut Option<JoinHandle<Done>>) -> Done {
         Err(e) => Done {
             conn: None,
             look: None,
+            renamed: false,
             seen: None,
             standby: None,
             error: Some(DatabaseError::Unexpected(format!("an act ended badly: {e}")).into()),

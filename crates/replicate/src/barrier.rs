@@ -462,18 +462,23 @@ pub async fn run(mut inbox: Inbox, mut inputs: Inputs, shutdown: Shutdown) {
 
 /// Longer than this the database is taken not to answer, and the connection is given up.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
-/// After a failure, so that a refusing server is not asked in a tight loop.
+/// After a failure.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);
 
 async fn ask_database(
     database: DatabaseConfig,
-    conn: Option<Conn>,
+    kept: Option<Conn>,
 ) -> (Option<Conn>, Result<Snapshot, DatabaseError>) {
     let ask = async {
-        let mut conn = match conn {
-            Some(conn) => conn,
-            None => database.open().await?,
-        };
+        if let Some(mut conn) = kept {
+            match row::snapshot(&mut conn).await {
+                Ok(seen) => return Ok((conn, seen)),
+                // A kept connection may have been ended for reasons of its own (a promotion, a restart).
+                Err(e) if e.is_transient() => tracing::debug!("a barrier's connection is opened again: {e}"),
+                Err(e) => return Err(e),
+            }
+        }
+        let mut conn = database.open().await?;
         let seen = row::snapshot(&mut conn).await?;
         Ok((conn, seen))
     };
@@ -484,7 +489,7 @@ async fn ask_database(
     match result {
         Ok((conn, seen)) => (Some(conn), Ok(seen)),
         Err(e) => {
-            tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+            tokio::time::sleep(PAUSE_AFTER_FAILURE).await; // so that a refusing server is not asked in a tight loop
             (None, Err(e))
         }
     }

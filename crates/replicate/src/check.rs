@@ -341,7 +341,7 @@ fn list(
     fix: impl FnOnce(&str) -> String,
 ) {
     let names = wrong.join(", ");
-    let found = if wrong.is_empty() { "none missing".to_owned() } else { names.clone() };
+    let found = if wrong.is_empty() { "nothing to mend".to_owned() } else { names.clone() };
     tell(check, wrong.is_empty(), found, fix(&names));
 }
 

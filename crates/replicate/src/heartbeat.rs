@@ -45,6 +45,8 @@ pub struct Beat {
 /// Where a log stood when it was last seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remembered {
+    /// The log's name.
+    pub stream: String,
     /// The file's number; 0: nothing is remembered.
     pub file: u64,
     /// Bytes from its beginning.
@@ -54,8 +56,11 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// Whether a log that was at `earlier` cannot be here now.
+    /// Whether the log that was at `earlier` cannot be here now.
     fn is_before(&self, earlier: &Remembered) -> bool {
+        if self.stream != earlier.stream {
+            return false; // It is known to be another one.
+        }
         (self.file, self.offset) < (earlier.file, earlier.offset)
             || (!self.gtid.is_empty() && !earlier.gtid.is_empty() && !holds_gtid(&self.gtid, &earlier.gtid))
     }
@@ -121,7 +126,9 @@ pub struct Inputs {
 pub async fn run(mut probes: Probes, mut inputs: Inputs, shutdown: Shutdown) {
     let mut timer = tokio::time::interval(Duration::from_millis(inputs.every_ms));
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut session: Option<(Conn, Remembered)> = None;
+    let mut session: Option<Conn> = None;
+    // Kept over lost connections: the server that comes back may have another log.
+    let mut remembered = Remembered::default();
     let mut asked: Vec<Asked> = Vec::new();
     loop {
         tokio::select! {
@@ -132,6 +139,7 @@ pub async fn run(mut probes: Probes, mut inputs: Inputs, shutdown: Shutdown) {
         }
         let Some(epoch) = *inputs.primary_in.borrow_and_update() else {
             session = None;
+            remembered = Remembered::default();
             answer(&mut asked, &Err(ProbeError::NotPrimary));
             continue;
         };
@@ -140,25 +148,27 @@ pub async fn run(mut probes: Probes, mut inputs: Inputs, shutdown: Shutdown) {
             asked.push(more);
         }
         let attempt = async {
-            let (mut conn, remembered) = match session.take() {
-                Some(session) => session,
+            let mut conn = match session.take() {
+                Some(conn) => conn,
                 None => {
                     let mut conn = inputs.database.open().await?;
-                    if let Some(why) = has_begun_anew(&mut conn).await? {
+                    if let Some(why) = went_back(&mut conn).await? {
                         return Err(DatabaseError::Unexpected(why));
                     }
-                    let remembered = remember(&mut conn).await?;
-                    (conn, remembered)
+                    if remembered == Remembered::default() {
+                        remembered = here(&mut conn).await?;
+                    }
+                    conn
                 }
             };
             let (beat, primary, next) = beat(&mut conn, &remembered).await?;
             if next.is_before(&remembered) {
-                // The memory in the row still holds the old place: it is not written over until the log has a
-                // new name.
+                // The row still remembers the old place: it is not written over until the log has a new name.
                 inputs.log_begun_anew.send_modify(|n| *n += 1);
                 return Err(DatabaseError::Unexpected("the log has begun anew".into()));
             }
-            Ok::<_, DatabaseError>((conn, beat, primary, next))
+            remembered = next;
+            Ok::<_, DatabaseError>((conn, beat, primary))
         };
         let result = tokio::select! {
             result = tokio::time::timeout(COMMIT_TIMEOUT, attempt) => result,
@@ -168,8 +178,8 @@ pub async fn run(mut probes: Probes, mut inputs: Inputs, shutdown: Shutdown) {
             Err(DatabaseError::Lost(format!("no commit within {} s", COMMIT_TIMEOUT.as_secs())))
         });
         match result {
-            Ok((conn, beat, primary, next)) => {
-                session = Some((conn, next));
+            Ok((conn, beat, primary)) => {
+                session = Some(conn);
                 if primary == inputs.site && beat.epoch == epoch {
                     inputs.metrics.heartbeats_total.inc();
                     answer(
@@ -205,22 +215,25 @@ fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What there is to remember before the first beat on a new connection.
-async fn remember(conn: &mut Conn) -> Result<Remembered, DatabaseError> {
-    let end = row::end(conn, StreamId(String::new())).await?;
-    Ok(Remembered { file: end.file, offset: end.offset, gtid: String::new() })
+/// Where the log stands now.
+async fn here(conn: &mut Conn) -> Result<Remembered, DatabaseError> {
+    let end = row::snapshot(conn).await?.end_of_log;
+    Ok(Remembered { stream: end.stream.0, file: end.file, offset: end.offset, gtid: String::new() })
 }
 
 /// One heartbeat, in one packet: the commit, the row as it stood in it, and the end of the log behind it.
 async fn beat(conn: &mut Conn, remembered: &Remembered) -> Result<(Beat, Site, Remembered), DatabaseError> {
     let began = Boot::now();
     let gtid = if is_mariadb(conn) { "@@last_gtid" } else { "''" };
-    let Remembered { file, offset, gtid: last } = remembered;
-    // `last` comes from the server itself; all the same, nothing but a GTID's characters may pass.
-    let last: String = last.chars().filter(|c| c.is_ascii_alphanumeric() || "-,:".contains(*c)).collect();
+    let Remembered { stream, file, offset, gtid: last } = remembered;
+    // Both come from the server itself; all the same, nothing but the characters of such names may pass.
+    let plain = |text: &str| -> String {
+        text.chars().filter(|c| c.is_ascii_alphanumeric() || "-,:".contains(*c)).collect()
+    };
+    let (stream, last) = (plain(stream), plain(last));
     let statements = format!(
         "START TRANSACTION; \
-         UPDATE ghostlight.heartbeat SET n = n + 1, at_ms = {}, file = {file}, `offset` = {offset}, gtid = '{last}' \
+         UPDATE ghostlight.heartbeat SET n = n + 1, at_ms = {}, stream = '{stream}', file = {file}, `offset` = {offset}, gtid = '{last}' \
          WHERE id = 1; \
          SELECT epoch, `primary`, stream FROM ghostlight.site WHERE id = 1; \
          COMMIT; SELECT {gtid}; {}",
@@ -243,24 +256,45 @@ async fn beat(conn: &mut Conn, remembered: &Remembered) -> Result<(Beat, Site, R
         mysql_async::from_row_opt(site).map_err(|e| DatabaseError::Unexpected(e.to_string()))?;
     let position = row::end_of_log(log, StreamId(stream))?;
     let gtid = gtid.and_then(|row| row.get_opt::<String, _>(0)).and_then(Result::ok).unwrap_or_default();
-    let next = Remembered { file: position.file, offset: position.offset, gtid };
+    let next =
+        Remembered { stream: position.stream.0.clone(), file: position.file, offset: position.offset, gtid };
     Ok((Beat { epoch: Epoch(epoch), position, began, committed }, Site::new(primary), next))
+}
+
+/// Whether this server's log ends before a place where its last heartbeat had already stood, and where.
+///
+/// Cheap, and enough unless the log has grown past that place again; [`has_begun_anew`] looks closer.
+async fn went_back(conn: &mut Conn) -> Result<Option<String>, DatabaseError> {
+    let Some(remembered) = memory(conn).await? else { return Ok(None) };
+    let end = here(conn).await?;
+    Ok(((end.file, end.offset) < (remembered.file, remembered.offset)).then(|| {
+        format!(
+            "the log ends at file {} offset {}, but had already been at file {} offset {}",
+            end.file, end.offset, remembered.file, remembered.offset
+        )
+    }))
+}
+
+/// The last heartbeat's memory, if it is of the log that this database's row names.
+async fn memory(conn: &mut Conn) -> Result<Option<Remembered>, DatabaseError> {
+    let row: Option<(String, u64, u64, String)> = conn
+        .query_first(
+            "SELECT h.stream, h.file, h.`offset`, h.gtid FROM ghostlight.heartbeat h \
+             JOIN ghostlight.site s ON s.stream = h.stream WHERE h.id = 1 AND s.id = 1",
+        )
+        .await?;
+    Ok(row.map(|(stream, file, offset, gtid)| Remembered { stream, file, offset, gtid }))
 }
 
 /// Whether this server's log is not the one that its last heartbeat stood in, and why one must think so.
 ///
-/// A log that merely grew, or was purged from the front, is the same log.
+/// A log that merely grew, or was purged from the front, is the same log. The server may have to read a whole file
+/// of its log to answer.
 pub async fn has_begun_anew(conn: &mut Conn) -> Result<Option<String>, DatabaseError> {
-    let remembered: Option<(u64, u64, String)> =
-        conn.query_first("SELECT file, `offset`, gtid FROM ghostlight.heartbeat WHERE id = 1").await?;
-    let Some((file, offset, gtid)) = remembered.filter(|(file, ..)| *file > 0) else { return Ok(None) };
-    let end = row::end(conn, StreamId(String::new())).await?;
-    if (end.file, end.offset) < (file, offset) {
-        return Ok(Some(format!(
-            "the log ends at file {} offset {}, but had already been at file {file} offset {offset}",
-            end.file, end.offset
-        )));
+    if let Some(why) = went_back(conn).await? {
+        return Ok(Some(why));
     }
+    let Some(Remembered { file, offset, gtid, .. }) = memory(conn).await? else { return Ok(None) };
     if !is_mariadb(conn) {
         return Ok(None);
     }
@@ -313,7 +347,8 @@ mod tests {
 
     #[test]
     fn a_log_that_begins_anew_is_before_itself_even_if_it_has_grown_past_the_place() {
-        let at = |file, offset, gtid: &str| Remembered { file, offset, gtid: gtid.into() };
+        let at =
+            |file, offset, gtid: &str| Remembered { stream: "s".into(), file, offset, gtid: gtid.into() };
         assert!(!at(3, 90, "0-1-8").is_before(&at(3, 40, "0-1-7")));
         assert!(!at(4, 4, "0-1-8").is_before(&at(3, 40, "0-1-7")), "the next file");
         assert!(at(1, 300, "0-1-1").is_before(&at(3, 40, "0-1-7")));

@@ -181,13 +181,7 @@ pub async fn new_stream(conn: &mut Conn, old: &StreamId) -> Result<bool, Databas
         (schema::new_stream().0, schema::new_token(), old.0.as_str()),
     )
     .await?;
-    let renamed = conn.affected_rows() == 1;
-    if renamed {
-        // What is remembered belongs to the old name.
-        conn.query_drop("UPDATE ghostlight.heartbeat SET file = 0, `offset` = 0, gtid = '' WHERE id = 1")
-            .await?;
-    }
-    Ok(renamed)
+    Ok(conn.affected_rows() == 1)
 }
 
 /// The next row of the present result set; the rest of the set is read and dropped.

@@ -18,7 +18,7 @@ pub const SCHEMA: &str = "ghostlight";
 /// - `applied`: how far another database's stream is applied here; see [`crate::checkpoint`].
 /// - `failover`: where the old primary's stream ended, written by each promotion.
 /// - `heartbeat`: a commit of the transaction path. It also remembers the end of this database's own log, so that a
-///   log that begins anew is found out: (`file`, `offset`, `gtid`) lie just before the heartbeat itself.
+///   log that begins anew is found out: (`stream`, `file`, `offset`, `gtid`) lie just before the heartbeat itself.
 const TABLES: [&str; 4] = [
     "CREATE TABLE IF NOT EXISTS ghostlight.site (
         id TINYINT UNSIGNED NOT NULL PRIMARY KEY,
@@ -54,6 +54,7 @@ const TABLES: [&str; 4] = [
         id TINYINT UNSIGNED NOT NULL PRIMARY KEY,
         n BIGINT UNSIGNED NOT NULL,
         at_ms BIGINT UNSIGNED NOT NULL,
+        stream VARCHAR(64) NOT NULL DEFAULT '',
         file BIGINT UNSIGNED NOT NULL DEFAULT 0,
         `offset` BIGINT UNSIGNED NOT NULL DEFAULT 0,
         gtid VARCHAR(1024) NOT NULL DEFAULT ''

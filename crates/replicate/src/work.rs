@@ -35,6 +35,8 @@ use crate::{
 const ACT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longer than this no look lasts.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+/// A server that must read a whole file of its log (a gigabyte, by default) to find a place in it is given this long.
+const LOG_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What all acts need to know once.
 #[derive(Clone, Debug)]
@@ -91,8 +93,10 @@ pub enum Act {
 pub struct Done {
     /// The connection, if it is still good.
     pub conn: Option<Conn>,
-    /// The database as it is now, and when that was asked.
+    /// The database as it is now, and when that was asked. Whether its log has begun anew was not looked at.
     pub look: Option<(Boot, Look)>,
+    /// Whether the log was given a new name.
+    pub renamed: bool,
     /// The register, if it was read or changed.
     pub seen: Option<Seen>,
     /// The follower, if a promotion let it go on.
@@ -114,7 +118,7 @@ pub struct Standby {
 
 /// Carries out `act`.
 pub async fn run(act: Act, means: Means, conn: Option<Conn>) -> Done {
-    let mut done = Done { conn: None, look: None, seen: None, standby: None, error: None };
+    let mut done = Done { conn: None, look: None, renamed: false, seen: None, standby: None, error: None };
     let work = async {
         let mut conn = match conn {
             Some(conn) => conn,
@@ -122,7 +126,7 @@ pub async fn run(act: Act, means: Means, conn: Option<Conn>) -> Done {
         };
         perform(act, &means, &mut conn, &mut done).await?;
         let asked = Boot::now();
-        let look = look(&mut conn, &means.application_user, true).await?;
+        let look = look(&mut conn, &means.application_user).await?;
         Ok::<_, ActError>((conn, asked, look))
     };
     match tokio::time::timeout(ACT_TIMEOUT, work).await {
@@ -188,6 +192,7 @@ async fn perform(act: Act, means: &Means, conn: &mut Conn, done: &mut Done) -> R
         Act::NewStream => {
             if let Some(here) = row::read(conn).await? {
                 row::new_stream(conn, &here.end_of_log.stream).await?;
+                done.renamed = true;
                 tracing::error!(
                     old = %here.end_of_log.stream,
                     "this database's log has begun anew and was given a new name; a standby of the old one must be \
@@ -313,31 +318,37 @@ async fn promote(
     }
 }
 
-/// Reads everything on which the loop's next decision rests. With `check_log`, also whether the log is still the one
-/// that it was.
-pub async fn look(conn: &mut Conn, application_user: &str, check_log: bool) -> Result<Look, DatabaseError> {
+/// Reads everything on which the loop's next decision rests, except whether the log is still the one that it was.
+pub async fn look(conn: &mut Conn, application_user: &str) -> Result<Look, DatabaseError> {
     let reading = async {
-        let Some(site) = row::read(conn).await? else {
-            return Ok(Look {
-                site: None,
-                slots: Vec::new(),
-                fence: fence::state(conn, application_user).await?,
-                application_schemas: schema::application_schemas(conn).await?,
-                begun_anew: None,
-            });
+        let site = row::read(conn).await?;
+        let fence = fence::state(conn, application_user).await?;
+        let (slots, application_schemas) = match site {
+            Some(_) => (row::slots(conn).await?, Vec::new()),
+            None => (Vec::new(), schema::application_schemas(conn).await?),
         };
-        Ok(Look {
-            site: Some(site),
-            slots: row::slots(conn).await?,
-            fence: fence::state(conn, application_user).await?,
-            application_schemas: Vec::new(),
-            begun_anew: if check_log { heartbeat::has_begun_anew(conn).await? } else { None },
-        })
+        Ok(Look { site, slots, fence, application_schemas, begun_anew: None })
     };
     match tokio::time::timeout(LOOK_TIMEOUT, reading).await {
         Ok(result) => result,
         Err(_) => Err(DatabaseError::Lost(format!("no answer within {} s", LOOK_TIMEOUT.as_secs()))),
     }
+}
+
+/// As [`look`], and with `check_log` also whether the log has begun anew, which may take the server a while.
+async fn look_closely(
+    conn: &mut Conn,
+    application_user: &str,
+    check_log: bool,
+) -> Result<Look, DatabaseError> {
+    let mut look = look(conn, application_user).await?;
+    if check_log && look.site.is_some() {
+        look.begun_anew = match tokio::time::timeout(LOG_TIMEOUT, heartbeat::has_begun_anew(conn)).await {
+            Ok(result) => result?,
+            Err(_) => return Err(DatabaseError::Lost("the log could not be read in time".into())),
+        };
+    }
+    Ok(look)
 }
 
 /// Looks every `every` and whenever `row_changes` or `log_begun_anew` count, until `shutdown`.
@@ -365,15 +376,17 @@ pub async fn keep_looking(
         }
         let asked = Boot::now();
         let attempt = async {
-            let mut session = match conn.take() {
-                Some(session) => session,
-                None => {
-                    check_log = true;
-                    means.database.open().await?
+            if let Some(mut kept) = conn.take() {
+                match look_closely(&mut kept, &means.application_user, check_log).await {
+                    Ok(look) => return Ok((kept, look)),
+                    // A kept connection may have been ended for reasons of its own, e.g. by a promotion.
+                    Err(e) if e.is_transient() => tracing::debug!("looking on a new connection: {e}"),
+                    Err(e) => return Err(e),
                 }
-            };
-            let look = look(&mut session, &means.application_user, check_log).await?;
-            Ok::<_, DatabaseError>((session, look))
+            }
+            let mut fresh = means.database.open().await?;
+            let look = look_closely(&mut fresh, &means.application_user, true).await?;
+            Ok::<_, DatabaseError>((fresh, look))
         };
         let result = tokio::select! {
             result = attempt => result,

@@ -14,6 +14,7 @@ mod conflicts;
 mod crash;
 mod equal;
 mod fence;
+mod heartbeat;
 mod mode;
 mod pair;
 mod promote;

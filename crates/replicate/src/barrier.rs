@@ -397,18 +397,19 @@ type Query = BoxFuture<'static, (Option<Conn>, Result<Snapshot, DatabaseError>)>
 
 /// Serves the requests of `inbox` until `shutdown`; connects by itself, again and again.
 pub async fn run(mut inbox: Inbox, mut inputs: Inputs, shutdown: Shutdown) {
-    let mut core = Core::new(inputs.site.clone(), inputs.lease_ms);
+    let mut core: Core<(Boot, oneshot::Sender<BarrierReply>)> =
+        Core::new(inputs.site.clone(), inputs.lease_ms);
     let (mut conn, mut query): (Option<Conn>, Option<Query>) = (None, None);
     let (mut asks, mut out) = (Vec::new(), Vec::new());
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut inbox_open = true;
+    let (mut inbox_open, mut asked) = (true, Boot::now());
     loop {
         tokio::select! {
             count = inbox.0.recv_many(&mut asks, INBOX), if inbox_open => {
                 inbox_open = count > 0;
                 for ask in asks.drain(..) {
-                    core.request(ask.arrived.as_ms(), ask.request, ask.reply);
+                    core.request(ask.arrived.as_ms(), ask.request, (ask.arrived, ask.reply));
                 }
             }
             (connection, result) = async {
@@ -419,6 +420,7 @@ pub async fn run(mut inbox: Inbox, mut inputs: Inputs, shutdown: Shutdown) {
             } => {
                 query = None;
                 conn = connection;
+                inputs.metrics.barrier_query_s.observe(asked.elapsed().as_secs_f64());
                 let now_ms = Boot::now().as_ms();
                 match result {
                     Ok(seen) => {
@@ -447,13 +449,14 @@ pub async fn run(mut inbox: Inbox, mut inputs: Inputs, shutdown: Shutdown) {
             _ = tick.tick(), if core.held() > 0 => core.tick(Boot::now().as_ms(), &mut out),
             () = shutdown.cancelled() => return,
         }
-        for (reply_to, reply) in out.drain(..) {
-            inputs.metrics.count_barrier(reply.outcome);
+        for ((arrived, reply_to), reply) in out.drain(..) {
+            inputs.metrics.count_barrier(reply.outcome, arrived.elapsed().as_secs_f64());
             // A gateway that has hung up is not waiting for the answer.
             drop(reply_to.send(reply));
         }
         if query.is_none() && core.begin_query(Boot::now().as_ms()) {
             inputs.metrics.barrier_queries_total.inc();
+            asked = Boot::now();
             query = Some(ask_database(inputs.database.clone(), conn.take()).boxed());
         }
         inputs.metrics.held_responses.set(i64::try_from(core.held()).unwrap_or(i64::MAX));

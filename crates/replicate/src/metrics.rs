@@ -3,7 +3,7 @@
 use model::BarrierOutcome;
 use runtime::metrics::prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
@@ -15,12 +15,16 @@ pub struct OutcomeLabel {
 }
 
 /// What an agent counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ReplicateMetrics {
     /// Barriers answered, by outcome.
     pub barriers_total: Family<OutcomeLabel, Counter>,
     /// Queries sent for them: the fewer per barrier, the better the batching.
     pub barrier_queries_total: Counter,
+    /// How long one such query took, in seconds.
+    pub barrier_query_s: Histogram,
+    /// How long answers were held, in seconds: from the barrier's arrival to its answer.
+    pub barrier_hold_s: Histogram,
     /// Answers that wait at this moment.
     pub held_responses: Gauge,
     /// The row's epoch.
@@ -39,6 +43,30 @@ pub struct ReplicateMetrics {
     pub heartbeats_failed_total: Counter,
 }
 
+/// From a quarter of a millisecond to eight seconds, doubling.
+fn buckets() -> impl Iterator<Item = f64> {
+    (0..16).map(|i| 0.000_25 * f64::from(1 << i))
+}
+
+impl Default for ReplicateMetrics {
+    fn default() -> Self {
+        ReplicateMetrics {
+            barriers_total: Family::default(),
+            barrier_queries_total: Counter::default(),
+            barrier_query_s: Histogram::new(buckets()),
+            barrier_hold_s: Histogram::new(buckets()),
+            held_responses: Gauge::default(),
+            epoch: Gauge::default(),
+            mode_sync: Gauge::default(),
+            open: Gauge::default(),
+            lag_ms: Gauge::default(),
+            register_age_ms: Gauge::default(),
+            heartbeats_total: Counter::default(),
+            heartbeats_failed_total: Counter::default(),
+        }
+    }
+}
+
 impl ReplicateMetrics {
     /// Adds all of them to a process's metrics.
     pub fn register(&self, registry: &mut Registry) {
@@ -47,6 +75,16 @@ impl ReplicateMetrics {
             "barrier_queries",
             "Queries sent to the database for barriers; one serves many",
             self.barrier_queries_total.clone(),
+        );
+        registry.register(
+            "barrier_query_seconds",
+            "How long a barrier's query took",
+            self.barrier_query_s.clone(),
+        );
+        registry.register(
+            "barrier_hold_seconds",
+            "How long answers were held, from the barrier's arrival to its answer",
+            self.barrier_hold_s.clone(),
         );
         registry.register(
             "held_responses",
@@ -78,8 +116,9 @@ impl ReplicateMetrics {
         );
     }
 
-    /// Counts one answered barrier.
-    pub fn count_barrier(&self, outcome: BarrierOutcome) {
+    /// Counts one answered barrier that arrived `held_s` ago.
+    pub fn count_barrier(&self, outcome: BarrierOutcome, held_s: f64) {
+        self.barrier_hold_s.observe(held_s);
         let outcome = match outcome {
             BarrierOutcome::Replicated => "replicated",
             BarrierOutcome::Solo { .. } => "solo",

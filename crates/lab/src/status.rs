@@ -133,12 +133,17 @@ const SITE_ROWS: &[Row] = &[
     ("role", |s| agent(s, |a| role(&a.role))),
     ("database", |s| agent(s, |a| fence(a.fence).into())),
     ("epoch in it", |s| agent(s, |a| a.row.as_ref().map_or_else(dash, |r| r.epoch.to_string()))),
-    ("mode in it", |s| agent(s, |a| a.row.as_ref().map_or_else(dash, |r| r.mode.to_string()))),
+    // A standby's row keeps the mode of the day it was filled; it means nothing until a promotion.
+    ("mode in it", |s| agent(s, |a| if a.role == Role::Primary { mode(a) } else { dash() })),
     ("lag", |s| agent(s, |a| a.lag_ms.map_or_else(dash, |ms| format!("{ms} ms")))),
     ("gateway", |s| gateway(s, serving)),
     ("held answers", |s| gateway(s, |g| g.held.to_string())),
     ("instances", |s| gateway(s, healthy)),
 ];
+
+fn mode(agent: &AgentStatus) -> String {
+    agent.row.as_ref().map_or_else(dash, |r| r.mode.to_string())
+}
 
 fn dash() -> String {
     "-".into()

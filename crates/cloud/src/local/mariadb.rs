@@ -153,6 +153,10 @@ impl Server {
         if !datadir.join("mysql").is_dir() {
             template.copy_to(datadir).await?;
         }
+        template
+            .account()
+            .have_folder(&temporary(datadir))
+            .map_err(MariadbError::io("its temporary folder"))?;
         let log = options.log.clone().unwrap_or_else(|| datadir.with_extension("log"));
         Ok(Server {
             datadir: datadir.to_owned(),
@@ -203,9 +207,9 @@ impl Server {
         vec![
             format!("--datadir={datadir}"),
             format!("--pid-file={datadir}/mariadbd.pid"),
-            // Each its own: a starting server deletes every `#sql…` file that it finds there, and one whose temporary
-            // table is deleted under it crashes.
-            format!("--tmpdir={datadir}"),
+            // A starting server deletes every temporary table in its temporary folder, whose ever it is: with /tmp
+            // for all, servers would take each other's away.
+            format!("--tmpdir={}", temporary(&self.datadir).display()),
             format!("--bind-address={}", self.address.ip()),
             format!("--port={}", self.address.port()),
             // An abstract name: no file, and no limit on the length of the folder's name.
@@ -326,6 +330,11 @@ pub async fn accepts_connections(address: SocketAddr) -> bool {
         std::io::Result::Ok(packet[4] == 10)
     };
     matches!(timeout(Duration::from_millis(500), greeting).await, Ok(Ok(true)))
+}
+
+/// Where a server with its data in `datadir` keeps temporary tables.
+fn temporary(datadir: &Path) -> PathBuf {
+    datadir.with_extension("tmp")
 }
 
 fn pid_of(child: &Child) -> Option<Pid> {

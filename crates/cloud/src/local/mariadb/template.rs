@@ -82,17 +82,21 @@ impl Template {
     }
 
     async fn make(&self, installer: &Path, folder: &Path, sql: &str) -> Result<(), MariadbError> {
-        let new = folder.join("template.new");
-        for old in [&new, &self.folder] {
+        let (new, temporary) = (folder.join("template.new"), folder.join("template.tmp"));
+        for old in [&new, &temporary, &self.folder] {
             if old.exists() {
                 fs::remove_dir_all(old).map_err(MariadbError::io(old.display().to_string()))?;
             }
         }
-        self.account.make_folder(&new).map_err(MariadbError::io(new.display().to_string()))?;
+        for made in [&new, &temporary] {
+            self.account.make_folder(made).map_err(MariadbError::io(made.display().to_string()))?;
+        }
         let accounts_file = folder.join("template.sql");
         private_file(&accounts_file, sql)?;
         let mut command = Command::new(installer);
         command.arg("--no-defaults").arg(format!("--datadir={}", new.display()));
+        // Not /tmp: another server that starts meanwhile deletes the temporary tables that it finds there.
+        command.arg(format!("--tmpdir={}", temporary.display()));
         if let Account::Mysql { .. } = self.account {
             command.arg("--user=mysql");
         }
@@ -161,6 +165,11 @@ impl Account {
             Account::Ours => Ok(()),
             Account::Mysql { uid, gid } => chown(path, Some(*uid), Some(*gid)),
         }
+    }
+
+    /// Makes `folder` unless it is there.
+    pub(super) fn have_folder(&self, folder: &Path) -> std::io::Result<()> {
+        if folder.is_dir() { Ok(()) } else { self.make_folder(folder) }
     }
 
     fn make_folder(&self, folder: &Path) -> std::io::Result<()> {

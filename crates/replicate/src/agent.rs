@@ -15,11 +15,13 @@
 //!
 //! A database that dies and comes back changes nothing but the looks: what runs reconnects by itself.
 
+mod publish;
+
 use std::{collections::VecDeque, future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use model::{
-    Epoch, Mode, Serving, Site,
-    agent::{Fence, FenceRequest, Role, Row, StandbyPhase},
+    Epoch, Serving, Site,
+    agent::{Fence, FenceRequest, Role, Row},
     topology::Policy,
 };
 use mysql_async::Conn;
@@ -613,96 +615,6 @@ impl Loop {
             tracing::info!(%epoch, "no longer primary");
             stop.cancel();
             self.parts.lag_ms.send_replace(None);
-        }
-    }
-
-    fn publish(&self) {
-        let look = self.look.as_ref().map(|(_, look)| look);
-        let site = look.and_then(|look| look.site.as_ref());
-        let fence = match (&self.look_error, look) {
-            (None, Some(look)) => look.fence,
-            _ => Fence::Unknown,
-        };
-        let role = self.role(look);
-        if let Some(site) = site {
-            let open = role == Role::Primary && look.is_some_and(|look| look.fence == Fence::Open);
-            let serving = Serving {
-                site: self.config.site.clone(),
-                epoch: site.row.epoch,
-                primary: site.row.primary.clone(),
-                mode: site.row.mode,
-                open,
-            };
-            self.metrics.epoch.set(i64::try_from(site.row.epoch.0).unwrap_or(i64::MAX));
-            self.metrics.mode_sync.set(i64::from(site.row.mode == Mode::Sync));
-            self.metrics.open.set(i64::from(open));
-            self.parts.serving.send_if_modified(|known| {
-                let changed = known.as_ref() != Some(&serving);
-                *known = Some(serving);
-                changed
-            });
-        }
-        if let Some(lag_ms) = *self.board.lag_ms.borrow() {
-            self.metrics.lag_ms.set(i64::try_from(lag_ms).unwrap_or(i64::MAX));
-        }
-        if let Some(seen) = &self.seen {
-            self.metrics
-                .register_age_ms
-                .set(i64::try_from(seen.asked.elapsed().as_millis()).unwrap_or(i64::MAX));
-        }
-        let slot = site.and_then(|site| {
-            look?
-                .slots
-                .iter()
-                .find(|s| s.slot.epoch == site.row.epoch && s.is_attached())
-                .map(|s| s.slot.clone())
-        });
-        self.parts.known.send_replace(Known {
-            role,
-            row: site.map(|site| site.row.clone()),
-            stream: site.map(|site| site.end_of_log.stream.clone()),
-            end_of_log: site.map(|site| site.end_of_log.clone()),
-            slot,
-            incarnation: site.map(|site| site.incarnation),
-            fence,
-        });
-    }
-
-    fn role(&self, look: Option<&Look>) -> Role {
-        let Some(look) = look else {
-            let why = match &self.look_error {
-                Some(why) => why.clone(),
-                None => "the database has not answered yet".into(),
-            };
-            return Role::Starting { why };
-        };
-        if self.promoting && !matches!(self.duty, Duty::Primary(_)) {
-            return Role::Promoting;
-        }
-        match &self.duty {
-            Duty::Wait(why) => Role::Starting { why: why.clone() },
-            Duty::Found => Role::Starting { why: "this database becomes the first primary".into() },
-            Duty::BeginStandby => Role::Standby { phase: StandbyPhase::Connecting },
-            Duty::Primary(_) => Role::Primary,
-            Duty::AwaitPromotion => Role::Promoting,
-            Duty::FenceSelf { epoch, primary } => {
-                Role::Starting { why: format!("closing: epoch {epoch} of {primary} has begun") }
-            }
-            Duty::NewDatabase(why) if look.fence == Fence::Closed => {
-                Role::NeedsNewDatabase { why: why.clone() }
-            }
-            Duty::NewDatabase(why) => Role::Starting { why: format!("closing: {why}") },
-            Duty::Stop(why) => Role::Stopped { why: why.clone() },
-            Duty::Seed(incarnation) | Duty::Follow(incarnation, _) => {
-                let epoch = look.site.as_ref().map(|site| site.row.epoch);
-                if let Some(end) = &self.standby_end
-                    && Some(end.key) == epoch.map(|epoch| (epoch, *incarnation))
-                    && let Some(role) = &end.role
-                {
-                    return role.clone();
-                }
-                Role::Standby { phase: self.board.progress.borrow().phase }
-            }
         }
     }
 }

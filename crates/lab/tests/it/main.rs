@@ -14,3 +14,4 @@ mod link;
 mod names;
 mod resolver;
 mod visitors;
+mod up;

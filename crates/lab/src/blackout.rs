@@ -5,16 +5,19 @@
 //! connection hangs there, too, but those that were open see the end of their peer. Whoever measures must say
 //! which it was.
 //!
-//! Always true here: only the table named after the lab is touched.
+//! Always true here: only tables named after labs are touched, and of those only our own and the orphaned.
 
 use std::{net::SocketAddr, process::Stdio};
 
+use cloud::local::lab_number;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpSocket},
     process::Command,
 };
+
+const TABLE_PREFIX: &str = "ghostlight_lab_";
 
 /// How a site is made silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +41,7 @@ pub struct Blackout {
 impl Blackout {
     /// Finds out what is possible here and prepares it. What an earlier lab of this number left is removed.
     pub async fn prepare(lab_number: u8) -> Blackout {
-        let table = format!("ghostlight_lab_{lab_number}");
+        let table = table_of(lab_number);
         let mut blackout = Blackout { table, how: How::Nft, why_not_nft: None };
         if let Err(why) = blackout.make_table().await {
             blackout.how = How::SilentSockets;
@@ -61,6 +64,7 @@ impl Blackout {
         if !rustix::process::geteuid().is_root() {
             return Err("dropping packets needs root".into());
         }
+        remove_orphans().await;
         let table = &self.table;
         // Declaring the table first makes its removal succeed whether it was there or not. Only arriving packets
         // are dropped: dropping them on their way out would tell the sender.
@@ -134,6 +138,28 @@ fn silent(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(1)
 }
 
+fn table_of(lab_number: u8) -> String {
+    format!("{TABLE_PREFIX}{lab_number}")
+}
+
+/// Removes the tables of labs that were killed before they could do it themselves: those whose number is free.
+async fn remove_orphans() {
+    let Ok(output) = Command::new(program()).args(["list", "tables", "ip"]).output().await else { return };
+    for number in numbers(&String::from_utf8_lossy(&output.stdout)) {
+        // Claimed for a moment, so that no lab begins to use the table that is removed.
+        let Ok(_claimed) = lab_number::claim_exactly(number) else { continue };
+        if let Err(e) = nft(&format!("delete table ip {}\n", table_of(number))).await {
+            tracing::debug!("the table of lab {number} stays: {e}");
+        }
+    }
+}
+
+/// The numbers of the labs whose tables are in the output of `nft list tables ip`.
+fn numbers(listed: &str) -> Vec<u8> {
+    let names = listed.lines().filter_map(|line| line.trim().strip_prefix("table ip "));
+    names.filter_map(|name| name.strip_prefix(TABLE_PREFIX)?.parse().ok()).collect()
+}
+
 async fn nft(script: &str) -> Result<(), String> {
     let mut command = Command::new(program());
     command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -152,4 +178,15 @@ async fn nft(script: &str) -> Result<(), String> {
 /// `nft` lives in `/usr/sbin`, which is not in every `PATH`.
 fn program() -> &'static str {
     ["/usr/sbin/nft", "/sbin/nft"].into_iter().find(|p| std::path::Path::new(p).is_file()).unwrap_or("nft")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tables_of_labs_are_ours() {
+        let listed = "table ip filter\ntable ip ghostlight_lab_7\ntable ip ghostlight_lab_7_old\ntable ip ghostlight_lab_250\n";
+        assert_eq!(numbers(listed), [7, 250]);
+    }
 }

@@ -337,6 +337,10 @@ impl Lab {
         self.inner.blackout.remove().await;
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
+        // Whatever was true a moment ago: this is what "ended" means.
+        for member in self.inner.members.iter().filter(|m| m.keeper.seen().pid.is_some()) {
+            tracing::error!(process = member.keeper.name(), "is still running");
+        }
         if let Err(e) = fs::remove_file(self.inner.files.running()) {
             tracing::debug!("{}: {e}", self.inner.files.running().display());
         }
@@ -351,6 +355,16 @@ impl Inner {
     /// A client for the admin API at `address`.
     pub(crate) fn client(&self, address: SocketAddr) -> Client {
         Client::new(address, self.secrets.admin_token.clone())
+    }
+
+    /// Wants the member's process to run, unless its site went dark meanwhile.
+    pub(crate) fn run_unless_dark(&self, member: &Member) {
+        // Whoever lets a site go dark writes its name here before it kills: what is started under the lock is
+        // among the killed.
+        let dark = self.dark_names.lock().unwrap_or_else(PoisonError::into_inner);
+        if !member.cloud.is_some_and(|cloud| dark.contains(&cloud)) {
+            member.keeper.run();
+        }
     }
 
     pub(crate) fn is_dark(&self, cloud: Cloud) -> bool {
@@ -482,6 +496,12 @@ fn find_programs(options: &LabOptions) -> Result<PathBuf, LabError> {
     Ok(folder)
 }
 
+/// Whether a lab runs in `folder`.
+pub fn runs_in(folder: &std::path::Path) -> bool {
+    let file = File::open(crate::layout::running_file(folder));
+    file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+}
+
 /// Takes the folder for this process. The lock ends with the process, however it ends.
 fn lock_folder(folder: &std::path::Path) -> Result<File, LabError> {
     let path = crate::layout::running_file(folder);
@@ -492,6 +512,7 @@ fn lock_folder(folder: &std::path::Path) -> Result<File, LabError> {
         .truncate(false)
         .open(&path)
         .map_err(io(path.display()))?;
+    // The lock tells, not the file: a lab that was killed leaves its file behind.
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut pid = String::new();
         file.read_to_string(&mut pid).map_err(io(path.display()))?;

@@ -80,7 +80,7 @@ async fn renew(lab: &Inner, cloud: Cloud, epoch: u64) -> Result<String, String> 
     let moved = fs::create_dir_all(lab.files.divergent(cloud)).and_then(|()| fs::rename(&data, &kept));
     moved.map_err(|e| format!("{} cannot be moved to {}: {e}", data.display(), kept.display()))?;
     lab.template.copy_to(&data).await.map_err(|e| e.to_string())?;
-    database.keeper.run();
+    lab.run_unless_dark(database);
     Ok(kept.display().to_string())
 }
 

@@ -74,6 +74,7 @@ pub async fn run(
     };
     progress("ending everything in order");
     lab.stop().await;
+    progress("ended; nothing is left running");
     outcome
 }
 

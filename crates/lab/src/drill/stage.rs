@@ -7,7 +7,7 @@ use runtime::config;
 
 use super::{Aborted, access::Access};
 use crate::{
-    lab::{Lab, LabOptions},
+    lab::{Lab, LabOptions, runs_in},
     layout::Files,
 };
 
@@ -43,7 +43,7 @@ impl Stage {
     pub fn attach(folder: &Path) -> Result<Stage, Aborted> {
         let files = Files { folder: folder.to_owned(), databases: folder.to_owned() };
         let path = files.topology();
-        if !files.running().exists() {
+        if !runs_in(folder) {
             let here = folder.display();
             return Err(Aborted(format!("no lab runs in {here}; start one with `ghostlight up`")));
         }

@@ -30,9 +30,9 @@ use tokio::{
 pub use self::ddl::fingerprint;
 pub(crate) use self::{
     ddl::run as run_definition,
-    session::{Session, find_target, without_key},
+    session::{Session, without_key},
     sql::{Packet, Packets, quoted, text},
-    target::{Form, Target},
+    target::{Form, NoTarget, Target},
 };
 use crate::{
     checkpoint::{Checkpoint, Effect, Event, OutOfOrder, Part, Work},

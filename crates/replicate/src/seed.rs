@@ -17,8 +17,8 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::{
     apply::{
-        Ended, FollowProgress, Form, Packet, Packets, Session, StandbyConfig, StandbyError, Target, ask,
-        find_target, quoted, retry, run_definition, text, without_key,
+        Ended, FollowProgress, Form, NoTarget, Packet, Packets, Session, StandbyConfig, StandbyError, Target,
+        ask, quoted, retry, run_definition, text, without_key,
     },
     checkpoint::Pending,
     database::DatabaseError,
@@ -67,7 +67,8 @@ async fn attempt(config: &StandbyConfig, progress: &watch::Sender<FollowProgress
                 {
                     return Err(without_key(&table).into());
                 }
-                let target = find_target(seeder.session.conn(), &table, Form::Selected).await?;
+                let target = Target::find(seeder.session.conn(), &table, Form::Selected).await;
+                let target = target.map_err(changed_meanwhile)?;
                 seeder.targets.insert(number, target);
                 seeder.session.describe(number, table);
             }
@@ -87,6 +88,17 @@ async fn attempt(config: &StandbyConfig, progress: &watch::Sender<FollowProgress
             (Down::Refused(why), _) => return Err(why.into()),
             _ => return Err(LinkError::Senseless.into()),
         }
+    }
+}
+
+/// Both descriptions of a table, the one that made it here and the one before its rows, are of one copy: if they
+/// differ, its definition was changed between them, and the copy is void.
+fn changed_meanwhile(e: NoTarget) -> Ended {
+    match e {
+        NoTarget::Database(e) => e.into(),
+        NoTarget::Differs(why) => Ended::Passing(format!(
+            "a definition changed while the data were copied ({why}); the copy begins again"
+        )),
     }
 }
 

@@ -13,5 +13,5 @@ mod frontdoor;
 mod link;
 mod names;
 mod resolver;
-mod visitors;
 mod up;
+mod visitors;

@@ -247,7 +247,7 @@ impl Session {
         if table.key.is_empty() && self.config.tables_without_primary_key == WithoutPrimaryKey::Refuse {
             return Err(without_key(table));
         }
-        let target = Arc::new(find_target(&mut self.conn, table, Form::Logged).await?);
+        let target = Arc::new(find_target(&mut self.conn, table).await?);
         self.targets.insert(number, target.clone());
         Ok(target)
     }
@@ -382,8 +382,8 @@ impl Session {
 }
 
 /// The place of a described table in this database.
-pub(crate) async fn find_target(conn: &mut Conn, table: &Table, form: Form) -> Result<Target, StandbyError> {
-    Target::find(conn, table, form).await.map_err(|e| match e {
+async fn find_target(conn: &mut Conn, table: &Table) -> Result<Target, StandbyError> {
+    Target::find(conn, table, Form::Logged).await.map_err(|e| match e {
         NoTarget::Database(e) => e.into(),
         NoTarget::Differs(how) => StandbyError::Conflict(format!("conflict: {how}. Nothing was changed")),
     })

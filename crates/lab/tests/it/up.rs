@@ -130,7 +130,7 @@ async fn whatever_dies_comes_back_and_a_dark_site_returns_as_standby() {
     a_dark_site_is_silent_and_returns(&lab, &window).await;
 
     let pids = window.pids().await;
-    assert!(pids.len() >= 16, "{pids:?}");
+    assert_eq!(pids.len(), 14, "six a site, the register and the name server: {pids:?}");
     lab.stop().await;
     assert!(!pids.iter().any(|p| is_running(*p)), "something is left running");
     std::fs::remove_dir_all(&folder).unwrap();

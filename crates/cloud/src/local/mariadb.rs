@@ -118,11 +118,24 @@ pub struct Options {
     pub connections_max: u32,
     /// Where the server's messages go; beside the data folder, with `.log` behind its name, if not given.
     pub log: Option<PathBuf>,
+    /// Further arguments, as `--name=value`. They stand in front of ours, so that ours win: nothing here makes a
+    /// server less durable, or larger than it is said to be.
+    pub more: Vec<String>,
+    /// Statements that the server runs with all rights at each start, one each; none may hold a line break.
+    pub at_start: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { buffer_pool_mib: 64, redo_log_mib: 64, binlog_mib: 256, connections_max: 200, log: None }
+        Options {
+            buffer_pool_mib: 64,
+            redo_log_mib: 64,
+            binlog_mib: 256,
+            connections_max: 200,
+            log: None,
+            more: Vec::new(),
+            at_start: Vec::new(),
+        }
     }
 }
 
@@ -157,6 +170,14 @@ impl Server {
             .account()
             .have_folder(&temporary(datadir))
             .map_err(MariadbError::io("its temporary folder"))?;
+        if !options.at_start.is_empty() {
+            let file = at_start(datadir);
+            let what = file.display().to_string();
+            template
+                .account()
+                .private_file(&file, &format!("{};\n", options.at_start.join(";\n")))
+                .map_err(MariadbError::io(what))?;
+        }
         let log = options.log.clone().unwrap_or_else(|| datadir.with_extension("log"));
         Ok(Server {
             datadir: datadir.to_owned(),
@@ -204,7 +225,11 @@ impl Server {
     fn arguments(&self) -> Vec<String> {
         let datadir = self.datadir.display();
         let o = &self.options;
-        vec![
+        let mut arguments = o.more.clone();
+        if !o.at_start.is_empty() {
+            arguments.push(format!("--init-file={}", at_start(&self.datadir).display()));
+        }
+        arguments.extend([
             format!("--datadir={datadir}"),
             format!("--pid-file={datadir}/mariadbd.pid"),
             // A starting server deletes every temporary table in its temporary folder, whose ever it is: with /tmp
@@ -238,7 +263,14 @@ impl Server {
             "--key-buffer-size=1M".into(),
             "--aria-pagecache-buffer-size=2M".into(),
             "--table-open-cache=400".into(),
-        ]
+        ]);
+        arguments
+    }
+
+    /// This server's data as a template of further servers. Only a server that was stopped has data that can be
+    /// copied: `None` while it runs.
+    pub fn as_template(&self) -> Option<Template> {
+        self.child.is_none().then(|| Template::of(&self.datadir, self.account.clone()))
     }
 
     /// Starts it and waits until it accepts connections.
@@ -335,6 +367,11 @@ pub async fn accepts_connections(address: SocketAddr) -> bool {
 /// Where a server with its data in `datadir` keeps temporary tables.
 fn temporary(datadir: &Path) -> PathBuf {
     datadir.with_extension("tmp")
+}
+
+/// Where the statements of [`Options::at_start`] stand.
+fn at_start(datadir: &Path) -> PathBuf {
+    datadir.with_extension("at_start.sql")
 }
 
 fn pid_of(child: &Child) -> Option<Pid> {

@@ -3,8 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use lab::bench::booking::{self, Booking, Line};
-use runtime::process::shutdown_on_signal;
+use lab::bench::{
+    apply::{self, Apply, Told, Workload},
+    booking::{self, Booking, Line},
+};
+use runtime::process::{Shutdown, shutdown_on_signal};
 use serde_json::json;
 
 use super::drill::print;
@@ -12,8 +15,27 @@ use super::drill::print;
 /// The benches.
 #[derive(Subcommand)]
 pub(crate) enum Bench {
+    /// One binary log, applied by us and by MariaDB's own replication, at equal durability.
+    Apply(ApplyArgs),
     /// Acknowledged bookings a second with and without the commit gate, beside one bare database.
     Booking(BookingArgs),
+}
+
+/// The options of `bench apply`.
+#[derive(Args)]
+pub(crate) struct ApplyArgs {
+    /// Print JSON lines: the settings, two a workload, and a summary as the last line.
+    #[arg(long)]
+    json: bool,
+    /// Only this load; may be given several times. oltp_write_only, oltp_insert, hot_rows, ticketing_rush.
+    #[arg(long, value_name = "NAME", value_parser = workload)]
+    workload: Vec<Workload>,
+    /// Transactions of each load.
+    #[arg(long, value_name = "N", default_value_t = Apply::default().transactions, value_parser = clap::value_parser!(u64).range(1..))]
+    transactions: u64,
+    /// Every row of the load follows from it.
+    #[arg(long, default_value_t = Apply::default().seed)]
+    seed: u64,
 }
 
 /// The options of `bench booking`.
@@ -27,23 +49,32 @@ pub(crate) struct BookingArgs {
     visitors: u32,
 }
 
+fn workload(name: &str) -> Result<Workload, String> {
+    Workload::named(name).ok_or_else(|| format!("there are {}", Workload::ALL.map(Workload::name).join(", ")))
+}
+
 /// Runs a bench.
 pub(crate) fn run(bench: Bench) -> anyhow::Result<ExitCode> {
     runtime::log::start("bench");
     let executor = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let Bench::Booking(args) = bench;
     let result = executor.block_on(async {
         let shutdown = shutdown_on_signal()?;
-        let config = Booking { visitors: args.visitors, ..Booking::default() };
-        tokio::select! {
-            result = Box::pin(booking::run(config, |line| print_line(line, args.json), &|what| eprintln!("{what}"))) => {
-                Ok::<_, anyhow::Error>(result?)
-            }
-            () = shutdown.cancelled() => anyhow::bail!("interrupted"),
+        match bench {
+            Bench::Apply(args) => Box::pin(run_apply(args, shutdown)).await,
+            Bench::Booking(args) => Box::pin(run_booking(args, shutdown)).await,
         }
     });
     executor.shutdown_background();
-    let summary = result?;
+    result?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_booking(args: BookingArgs, shutdown: Shutdown) -> anyhow::Result<()> {
+    let config = Booking { visitors: args.visitors, ..Booking::default() };
+    let summary = tokio::select! {
+        result = Box::pin(booking::run(config, |line| print_line(line, args.json), &talk)) => result?,
+        () = shutdown.cancelled() => anyhow::bail!("interrupted"),
+    };
     if args.json {
         print(&json!({ "summary": summary }).to_string());
     } else {
@@ -52,7 +83,56 @@ pub(crate) fn run(bench: Bench) -> anyhow::Result<ExitCode> {
             summary.acknowledged_per_s, summary.ratio_to_database
         ));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+async fn run_apply(args: ApplyArgs, shutdown: Shutdown) -> anyhow::Result<()> {
+    let mut config = Apply { transactions: args.transactions, seed: args.seed, ..Apply::default() };
+    if !args.workload.is_empty() {
+        config.workloads = args.workload;
+    }
+    let summary = tokio::select! {
+        result = Box::pin(apply::run(config, |told| print_told(&told, args.json), &talk)) => result?,
+        () = shutdown.cancelled() => anyhow::bail!("interrupted"),
+    };
+    if args.json {
+        print(&json!({ "summary": summary }).to_string());
+    } else if let Some(ratio) = summary.ratio_to_best_native_min {
+        print(&format!(
+            "at least {ratio:.1} times the best of MariaDB's own; all databases equal at the end"
+        ));
+    }
+    Ok(())
+}
+
+fn talk(what: &str) {
+    eprintln!("{what}");
+}
+
+fn print_told(told: &Told<'_>, as_json: bool) {
+    match told {
+        Told::Settings(settings) if as_json => print(&json!({ "settings": settings }).to_string()),
+        Told::Details(details) if as_json => print(&json!({ "details": details }).to_string()),
+        // Written as it is, so that the keys stand in their order.
+        Told::Line(line) if as_json => match serde_json::to_string(line) {
+            Ok(text) => print(&text),
+            Err(e) => tracing::error!("a line cannot be written: {e}"),
+        },
+        Told::Settings(_) => print(&format!(
+            "{:<16} {:>9} {:>9} {:>9} {:>9} {:>7}   transactions/s; the ratio is to the best native",
+            "workload", "ours", "serial", "8", "16", "ratio"
+        )),
+        Told::Details(_) => {}
+        Told::Line(line) => print(&format!(
+            "{:<16} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>7.2}",
+            line.workload,
+            line.ours_tps,
+            line.native_serial_tps,
+            line.native_8_tps,
+            line.native_16_tps,
+            line.ratio_to_best_native
+        )),
+    }
 }
 
 fn print_line(line: &Line, as_json: bool) {

@@ -1,4 +1,5 @@
 //! How much the service takes, on this machine, beside what its database alone would take.
 
+pub mod apply;
 pub mod baseline;
 pub mod booking;

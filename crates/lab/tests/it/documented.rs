@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use lab::{
-    bench::booking::{self, Line},
+    bench::{
+        apply,
+        booking::{self, Line},
+    },
     drill::{
         site_loss::{Round, Summary},
         watch::Phases,
@@ -104,4 +107,21 @@ fn the_booking_bench() {
     let summary = booking::Summary::of(&line, &line, &line);
     check(COMMAND, "A line a workload", &[line]);
     check(COMMAND, "The summary", &[summary]);
+}
+
+#[test]
+fn the_apply_bench() {
+    const COMMAND: &str = "`ghostlight bench apply --json`";
+    let line = apply::Line {
+        workload: "hot_rows",
+        ours_tps: 3.0,
+        native_serial_tps: 1.0,
+        native_8_tps: 1.0,
+        native_16_tps: 1.0,
+        ratio_to_best_native: 3.0,
+    };
+    check(COMMAND, "`settings`", &[apply::Settings::default()]);
+    check(COMMAND, "A line a workload", &[line]);
+    check(COMMAND, "`details`", &[apply::Details::default()]);
+    check(COMMAND, "The summary", &[apply::Summary::default()]);
 }

@@ -7,6 +7,7 @@
     reason = "helpers of tests end a test as tests do"
 )]
 
+mod bench_apply;
 mod checker;
 mod documented;
 mod frontdoor;

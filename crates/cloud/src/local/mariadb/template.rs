@@ -76,6 +76,11 @@ impl Template {
         Ok(template)
     }
 
+    /// The data folder of a server that does not run.
+    pub(super) fn of(folder: &Path, account: Account) -> Template {
+        Template { folder: folder.to_owned(), account }
+    }
+
     /// As whom servers made from it run.
     pub(super) fn account(&self) -> &Account {
         &self.account
@@ -172,6 +177,12 @@ impl Account {
         if folder.is_dir() { Ok(()) } else { self.make_folder(folder) }
     }
 
+    /// A file that only the server, or root, can read.
+    pub(super) fn private_file(&self, path: &Path, text: &str) -> std::io::Result<()> {
+        write_private(path, text)?;
+        self.give(path)
+    }
+
     fn make_folder(&self, folder: &Path) -> std::io::Result<()> {
         fs::DirBuilder::new().mode(0o700).create(folder)?;
         self.give(folder)
@@ -244,9 +255,10 @@ async fn lock(path: PathBuf) -> Result<File, MariadbError> {
 }
 
 fn private_file(path: &Path, text: &str) -> Result<(), MariadbError> {
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        file.write_all(text.as_bytes())
-    };
-    write().map_err(MariadbError::io(path.display().to_string()))
+    write_private(path, text).map_err(MariadbError::io(path.display().to_string()))
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
 }

@@ -1,0 +1,163 @@
+//! Our contender: shipper and follower as the agents run them, joined over loopback, both in this process.
+
+use std::{net::SocketAddr, time::Duration};
+
+use model::{Epoch, Incarnation, Position, Watermark, topology::WithoutPrimaryKey};
+use mysql_async::prelude::Queryable;
+use replicate::{
+    apply::{self, FollowProgress, StandbyConfig, StandbyError},
+    schema,
+    ship::{self, Authority, ShipConfig},
+};
+use runtime::{clock::Boot, process::Shutdown, secret::Secret};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinHandle,
+    time::{error::Elapsed, timeout},
+};
+
+use super::{
+    because,
+    place::{Mark, Node},
+};
+use crate::{drill::Aborted, layout::Cloud};
+
+const EPOCH: Epoch = Epoch(1);
+const INCARNATION: Incarnation = Incarnation(1);
+
+/// The source's shipper. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Shipping {
+    pub(super) address: SocketAddr,
+    pub(super) watermarks: watch::Receiver<Option<Watermark>>,
+    token: Secret,
+    // The shipper drops its peer when its authority goes.
+    _authority: watch::Sender<Option<Authority>>,
+    stop: Shutdown,
+}
+
+impl Drop for Shipping {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Lets the source ship.
+pub(super) async fn ship(source: &Node, from: &Mark) -> Result<Shipping, Aborted> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(because("the shipper's listener"))?;
+    let address = listener.local_addr().map_err(because("the shipper's listener"))?;
+    let authority = Authority { epoch: EPOCH, primary: true, stream: from.position.stream.clone() };
+    let (authority, seen) = watch::channel(Some(authority));
+    let (to, watermarks) = watch::channel(None);
+    let (token, stop) = (Secret::random(), Shutdown::new());
+    let config =
+        ShipConfig { database: source.agent.clone(), link_token: token.clone(), site: Cloud::Nhn.site() };
+    tokio::spawn(ship::serve(listener, config, seen, to, stop.clone()));
+    Ok(Shipping { address, watermarks, token, _authority: authority, stop })
+}
+
+/// A follower. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Following {
+    task: JoinHandle<Result<(), StandbyError>>,
+    stop: Shutdown,
+    _progress: watch::Receiver<FollowProgress>,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Makes a copy of the base a standby whose slot stands at `from`.
+pub(super) async fn attach(replica: &Node, from: &Mark) -> Result<(), Aborted> {
+    const WHAT: &str = "making the replica a standby";
+    let mut conn = replica.admin().await?;
+    let Position { stream, file, offset } = &from.position;
+    conn.exec_drop("UPDATE ghostlight.site SET stream=?", (schema::new_stream().0,))
+        .await
+        .map_err(because(WHAT))?;
+    conn.exec_drop(
+        "INSERT INTO ghostlight.applied (stream, file, `offset`, origin, epoch) VALUES (?, ?, ?, ?, ?)",
+        (&stream.0, file, offset, Cloud::Nhn.name(), EPOCH.0),
+    )
+    .await
+    .map_err(because(WHAT))
+}
+
+/// How a standby follows what ships at `peer_link`.
+pub(super) fn standby(replica: &Node, shipping: &Shipping, peer_link: SocketAddr) -> StandbyConfig {
+    StandbyConfig {
+        database: replica.agent.clone(),
+        peer_link,
+        link_token: shipping.token.clone(),
+        site: Cloud::Aws.site(),
+        origin: Cloud::Nhn.site(),
+        epoch: EPOCH,
+        incarnation: INCARNATION,
+        tables_without_primary_key: WithoutPrimaryKey::Refuse,
+    }
+}
+
+/// Lets the replica follow.
+pub(super) fn follow(config: StandbyConfig) -> Following {
+    let (to, progress) = watch::channel(FollowProgress::default());
+    let stop = Shutdown::new();
+    Following { task: tokio::spawn(apply::follow(config, to, stop.clone())), stop, _progress: progress }
+}
+
+impl Following {
+    /// Waits until the standby has everything up to `goal`, as the primary's side hears of it.
+    pub(super) async fn until(
+        &mut self,
+        watermarks: &watch::Receiver<Option<Watermark>>,
+        goal: &Position,
+        patience: Duration,
+    ) -> Result<(), Aborted> {
+        let mut watermarks = watermarks.clone();
+        let there = watermarks.wait_for(|w| w.as_ref().is_some_and(|w| w.position.has_reached(goal)));
+        tokio::select! {
+            reached = timeout(patience, there) => match reached {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(_)) => Err("the shipper ended by itself".to_owned().into()),
+                Err(Elapsed { .. }) => Err(format!("our replica is not there after {patience:?}").into()),
+            },
+            ended = &mut self.task => Err(match ended {
+                Ok(Ok(())) => "our follower ended by itself".to_owned().into(),
+                Ok(Err(e)) => format!("our follower stopped: {e}").into(),
+                Err(e) => format!("our follower broke: {e}").into(),
+            }),
+        }
+    }
+
+    /// Ends it and waits for its end.
+    pub(super) async fn end(mut self) -> Result<(), Aborted> {
+        self.stop.cancel();
+        match (&mut self.task).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(e)) => Err(format!("our follower stopped: {e}").into()),
+            Err(e) => Err(format!("our follower broke: {e}").into()),
+        }
+    }
+}
+
+/// Applies everything from `from` to `goal`; returns the time from connecting to the watermark.
+pub(super) async fn run(
+    source: &Node,
+    replica: &Node,
+    from: &Mark,
+    goal: &Mark,
+    patience: Duration,
+) -> Result<Duration, Aborted> {
+    attach(replica, from).await?;
+    let shipping = ship(source, from).await?;
+    let config = standby(replica, &shipping, shipping.address);
+    let began = Boot::now();
+    let mut following = follow(config);
+    following.until(&shipping.watermarks, &goal.position, patience).await?;
+    let took = began.elapsed();
+    following.end().await?;
+    Ok(took)
+}

@@ -306,6 +306,8 @@ struct StandbyEnd {
     key: (Epoch, model::Incarnation),
     /// What to tell until somebody acts; `None`: it is simply begun again after `not_before`.
     role: Option<Role>,
+    /// Why its place in the primary's log is lost, if so: these data must be filled anew.
+    lost: Option<String>,
     not_before: Boot,
 }
 
@@ -413,31 +415,29 @@ impl Loop {
     fn standby_ended(&mut self, result: Result<(), StandbyError>) {
         let Some(standby) = self.standby.take() else { return };
         let now = Boot::now();
-        let (role, not_before) = match result {
-            Ok(()) => (None, now),
-            Err(e) => {
-                let why = e.to_string();
-                match e {
-                    StandbyError::EpochMoved(_) => {
-                        tracing::info!("the follower ended: {why}");
-                        (None, now + RETRY_ACT)
-                    }
-                    StandbyError::NoSlot(_) | StandbyError::PositionLost(_) => {
-                        tracing::error!("the standby cannot be continued: {why}");
-                        (Some(Role::NeedsNewDatabase { why }), now)
-                    }
-                    StandbyError::Conflict(_) | StandbyError::Unsupported(_) => {
-                        tracing::error!("the stream is stopped: {why}");
-                        (Some(Role::Stopped { why }), now)
-                    }
-                    StandbyError::Refused(_) | StandbyError::Database(_) => {
-                        tracing::warn!("the follower is begun again: {why}");
-                        (None, now + RETRY_STANDBY)
-                    }
+        let mut end = StandbyEnd { key: standby.key, role: None, lost: None, not_before: now };
+        if let Err(e) = result {
+            let why = e.to_string();
+            match e {
+                StandbyError::EpochMoved(_) => {
+                    tracing::info!("the follower ended: {why}");
+                    end.not_before = now + RETRY_ACT;
+                }
+                StandbyError::NoSlot(_) | StandbyError::PositionLost(_) => {
+                    tracing::error!("the standby cannot be continued and is filled anew: {why}");
+                    end.lost = Some(why);
+                }
+                StandbyError::Conflict(_) | StandbyError::Unsupported(_) | StandbyError::OtherLog(_) => {
+                    tracing::error!("the stream is stopped: {why}");
+                    end.role = Some(Role::Stopped { why });
+                }
+                StandbyError::Refused(_) | StandbyError::Database(_) => {
+                    tracing::warn!("the follower is begun again: {why}");
+                    end.not_before = now + RETRY_STANDBY;
                 }
             }
-        };
-        self.standby_end = Some(StandbyEnd { key: standby.key, role, not_before });
+        }
+        self.standby_end = Some(end);
     }
 
     /// Starts what is to be done and stops what is not to be done any more. Called after every event.
@@ -446,6 +446,14 @@ impl Loop {
         let register = self.seen.as_ref().map(|seen| &seen.register);
         self.duty = duty::derive(&self.config.site, register, look);
         let look = look.clone();
+        let here = look.site.as_ref().map(|site| (site.row.epoch, site.incarnation));
+        if let Some(StandbyEnd { key, lost: Some(why), .. }) = &self.standby_end
+            && Some(*key) == here
+            && register.is_some()
+        {
+            let duty = std::mem::replace(&mut self.duty, Duty::Wait(String::new()));
+            self.duty = duty.with_lost_position(why);
+        }
 
         // Stop first.
         let primary_in = match self.duty {
@@ -528,7 +536,8 @@ impl Loop {
         }
         match &self.duty {
             Duty::Found => Some(Act::Found),
-            Duty::BeginStandby if !closed => Some(Act::Close),
+            Duty::BeginStandby | Duty::Resync(_) if !closed => Some(Act::Close),
+            Duty::Resync(_) => self.seen.as_ref().map(|seen| Act::Resync(seen.register.clone())),
             Duty::BeginStandby => self.seen.as_ref().map(|seen| Act::BeginStandby(seen.register.clone())),
             Duty::FenceSelf { epoch, primary } => {
                 Some(Act::FenceSelf(FenceRequest { epoch: *epoch, primary: primary.clone() }))

@@ -110,10 +110,13 @@ pub enum StandbyError {
     /// There is no slot that could be continued: this database must be seeded (in a new incarnation).
     #[error("{0}")]
     NoSlot(String),
-    /// The primary no longer has the log that this standby would continue with, or it is another log: this
-    /// database must be seeded (in a new incarnation).
+    /// The primary no longer has the log that this standby would continue with: this database must be filled anew
+    /// (in a new incarnation).
     #[error("{0}")]
     PositionLost(String),
+    /// The primary's log is another one than this standby followed. An operator decides whose data count.
+    #[error("{0}")]
+    OtherLog(String),
     /// This database holds something else than the primary did when it made a change. Nothing was overwritten.
     /// An operator must find out who wrote here, then repair or seed.
     #[error("{0}")]
@@ -174,6 +177,7 @@ impl From<Refusal> for Ended {
         match why {
             Refusal::NotNow(why) => Ended::Passing(why),
             Refusal::PositionLost(why) => Ended::Final(StandbyError::PositionLost(why)),
+            Refusal::OtherLog(why) => Ended::Final(StandbyError::OtherLog(why)),
             Refusal::Unsupported(why) => Ended::Final(StandbyError::Unsupported(why)),
             Refusal::Denied(why) => Ended::Final(StandbyError::Refused(why)),
         }

@@ -27,6 +27,16 @@ pub struct Look {
     pub application_schemas: Vec<String>,
     /// Why this database's log must be taken for another one than it was, if so.
     pub begun_anew: Option<String>,
+    /// The last epoch to which this database was promoted, if it ever was.
+    pub promoted: Option<Epoch>,
+}
+
+impl Look {
+    /// Whether these data were a standby's to the end: they hold nothing but what was copied from a primary or
+    /// applied from its stream. A slot of a later epoch than the last promotion proves it.
+    fn only_what_came_from_a_primary(&self) -> bool {
+        self.slots.iter().any(|s| self.promoted.is_none_or(|promoted| s.slot.epoch > promoted))
+    }
 }
 
 /// What to do.
@@ -42,6 +52,9 @@ pub enum Duty {
     Seed(Incarnation),
     /// Apply the primary's stream.
     Follow(Incarnation, Slot),
+    /// Announce a new life of these data in the register, then fill them in place: they are a standby's, and cannot
+    /// be continued for this reason.
+    Resync(String),
     /// Take the writes of this epoch.
     Primary(Epoch),
     /// Wait for the request to promote.
@@ -163,24 +176,37 @@ fn of_a_standbys_data(site: &Site, register: Option<&Register>, here: &Snapshot,
             Duty::BeginStandby
         };
     }
-    if register.epoch > epoch || register.primary != *primary {
-        return Duty::NewDatabase(format!(
+    let why = if register.epoch > epoch || register.primary != *primary {
+        format!(
             "these data belong to epoch {epoch} of {primary}, the service is in epoch {} of {}",
             register.epoch, register.primary
-        ));
-    }
-    let Some(slot) = attached else {
-        return Duty::NewDatabase(format!(
-            "these data are not a prefix of the primary's: no slot is attached to epoch {epoch}"
-        ));
-    };
-    if register.standby_incarnation != here.incarnation {
-        return Duty::NewDatabase(format!(
+        )
+    } else if register.standby_incarnation != here.incarnation {
+        format!(
             "these data are life {} of the standby, the register names life {}",
             here.incarnation, register.standby_incarnation
-        ));
+        )
+    } else if let Some(slot) = attached {
+        return Duty::Follow(here.incarnation, slot.slot.clone());
+    } else {
+        format!("these data are not a prefix of the primary's: no slot is attached to epoch {epoch}")
+    };
+    // What a primary wrote last may be the only copy of it; what a standby holds came from somewhere.
+    match look.only_what_came_from_a_primary() {
+        true => Duty::Resync(why),
+        false => Duty::NewDatabase(why),
     }
-    Duty::Follow(here.incarnation, slot.slot.clone())
+}
+
+impl Duty {
+    /// The same duty, once the follower in it has found that its place in the primary's log is lost.
+    #[must_use]
+    pub fn with_lost_position(self, why: &str) -> Duty {
+        match self {
+            Duty::Seed(_) | Duty::Follow(..) => Duty::Resync(why.to_owned()),
+            other => other,
+        }
+    }
 }
 
 fn register_behind(register: &Register, epoch: Epoch) -> String {
@@ -202,6 +228,7 @@ mod tests {
         fence: Fence::Closed,
         application_schemas: Vec::new(),
         begun_anew: None,
+        promoted: None,
     };
 
     fn register(version: u64, epoch: u64, primary: &str, incarnation: u64) -> Register {
@@ -252,6 +279,7 @@ mod tests {
             Duty::Seed(incarnation) => format!("seed {incarnation}"),
             Duty::Follow(incarnation, _) => format!("follow {incarnation}"),
             Duty::Primary(epoch) => format!("primary {epoch}"),
+            Duty::Resync(_) => "resync".into(),
             Duty::AwaitPromotion => "await promotion".into(),
             Duty::FenceSelf { epoch, primary } => format!("fence self {epoch} {primary}"),
             Duty::NewDatabase(_) => "new database".into(),
@@ -299,11 +327,25 @@ mod tests {
         check(register(5, 2, "aws", 3), row(2, "aws", 3, Some(2)), "follow 3");
         check(None, row(2, "aws", 3, Some(2)), "follow 3");
         check(None, row(2, "aws", 3, None), "wait");
-        check(register(5, 2, "aws", 3), row(2, "aws", 3, Some(1)), "new database");
-        check(register(5, 2, "aws", 3), row(2, "aws", 3, None), "new database");
-        check(register(5, 2, "aws", 4), row(2, "aws", 3, Some(2)), "new database");
-        check(register(5, 4, "aws", 3), row(2, "aws", 3, Some(2)), "new database");
         check(register(5, 1, "aws", 3), row(2, "aws", 3, Some(2)), "stop");
+    }
+
+    #[test]
+    fn a_standbys_data_that_cannot_be_continued_are_filled_anew_and_a_primarys_are_not() {
+        check(register(5, 2, "aws", 3), row(2, "aws", 3, Some(1)), "resync");
+        check(register(5, 2, "aws", 4), row(2, "aws", 3, Some(2)), "resync");
+        check(register(5, 4, "aws", 3), row(2, "aws", 3, Some(2)), "resync");
+        let was_primary = |epoch, look| Look { promoted: Some(Epoch(epoch)), ..look };
+        // Standby again since its last promotion, and primary since its last slot.
+        check(register(5, 6, "aws", 4), was_primary(2, row(4, "aws", 3, Some(3))), "resync");
+        check(register(5, 6, "aws", 4), was_primary(4, row(5, "aws", 3, Some(3))), "new database");
+        // The first primary of all never had a slot.
+        check(register(5, 2, "aws", 3), row(2, "aws", 3, None), "new database");
+        check(None, row(2, "aws", 3, Some(1)), "wait");
+        let lost = derive(&Site::new("nhn"), Some(&register(5, 2, "aws", 3)), &row(2, "aws", 3, Some(2)));
+        assert_eq!(lost.with_lost_position("gone"), Duty::Resync("gone".into()));
+        let primary = derive(&Site::new("nhn"), None, &row(2, "nhn", 0, None));
+        assert_eq!(primary.clone().with_lost_position("gone"), primary);
     }
 
     #[test]

@@ -12,7 +12,11 @@ use model::{
 };
 use mysql_async::{Conn, QueryResult, TextProtocol, prelude::Queryable};
 
-use crate::{checkpoint::Pending, database::DatabaseError, schema};
+use crate::{
+    checkpoint::Pending,
+    database::DatabaseError,
+    schema::{self, Birth},
+};
 
 /// The server's answers when the schema or its tables are not there.
 const NO_SUCH: [u16; 3] = [1049, 1146, 1109];
@@ -172,6 +176,32 @@ pub async fn seeded(conn: &mut Conn, incarnation: Incarnation) -> Result<(), Dat
     )
     .await?;
     Ok(())
+}
+
+/// Turns a standby's data into a copy under way, in a new life: from this commit on nobody can promote or continue
+/// them. `false` if they are not a standby's, or of a later epoch than `birth`; then nothing was changed.
+pub async fn fill_anew(conn: &mut Conn, site: &Site, birth: &Birth) -> Result<bool, DatabaseError> {
+    conn.query_drop("START TRANSACTION").await?;
+    let is_standbys =
+        lock(conn).await?.is_some_and(|row| row.row.primary != *site && row.row.epoch <= birth.epoch);
+    if is_standbys {
+        // The slots' change also marks this transaction as none of this site's own.
+        conn.query_drop("DELETE FROM ghostlight.applied").await?;
+        conn.exec_drop(
+            "UPDATE ghostlight.site SET epoch = ?, `primary` = ?, mode = 'solo', token = ?, incarnation = ?, seeding = 1
+             WHERE id = 1",
+            (birth.epoch.0, birth.primary.as_str(), schema::new_token(), birth.incarnation.0),
+        )
+        .await?;
+    }
+    conn.query_drop("COMMIT").await?;
+    Ok(is_standbys)
+}
+
+/// The last epoch to which this database was promoted.
+pub async fn last_promotion(conn: &mut Conn) -> Result<Option<Epoch>, DatabaseError> {
+    let epoch: Option<Option<u64>> = conn.query_first("SELECT MAX(epoch) FROM ghostlight.failover").await?;
+    Ok(epoch.flatten().map(Epoch))
 }
 
 /// Names this database's log anew, if it is still called `old`.

@@ -83,6 +83,7 @@ impl ShipError {
             | ShipError::Unsupported(_) => Some(Refusal::Unsupported(self.to_string())),
             ShipError::Link(_) => None,
             ShipError::Log(LogError::Gone(why)) => Some(Refusal::PositionLost(why.clone())),
+            ShipError::Log(LogError::Another(why)) => Some(Refusal::OtherLog(why.clone())),
             ShipError::Log(LogError::Database(e)) => Some(Refusal::NotNow(e.to_string())),
         }
     }
@@ -186,12 +187,12 @@ impl Peer {
             )));
         }
         match &request.want {
-            Want::Log(position) if position.stream != authority.stream => {
-                Err(Refusal::PositionLost(format!(
-                    "the standby follows the stream {}, and this database's stream is {}",
-                    position.stream, authority.stream
-                )))
-            }
+            Want::Log(position) if position.stream != authority.stream => Err(Refusal::OtherLog(format!(
+                "the standby follows the stream {}, and this database's stream is {}: its log began anew, and it \
+                     may have lost what the standby holds. Look at both; then `ghostlight seed` at the standby's site \
+                     copies this database over it",
+                position.stream, authority.stream
+            ))),
             _ => Ok(authority),
         }
     }

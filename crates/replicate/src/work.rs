@@ -74,6 +74,8 @@ pub enum Act {
     Announce(Register),
     /// Announce a new life of the standby's data, then make the schema for it.
     BeginStandby(Register),
+    /// Announce a new life of the standby's data, then mark those that are here as a copy under way.
+    Resync(Register),
     /// Let the application in.
     Open,
     /// Keep the application out.
@@ -147,7 +149,8 @@ async fn perform(act: Act, means: &Means, conn: &mut Conn, done: &mut Done) -> R
     match act {
         Act::Found => found(means, conn, done).await,
         Act::Announce(register) => announce(register, means, done).await,
-        Act::BeginStandby(register) => begin_standby(&register, means, conn, done).await,
+        Act::BeginStandby(register) => begin_standby(&register, false, means, conn, done).await,
+        Act::Resync(register) => begin_standby(&register, true, means, conn, done).await,
         Act::Open => Ok(fence::open(conn, &means.application_user).await?),
         Act::Close => {
             fence::close(conn, &means.application_user).await?;
@@ -246,6 +249,7 @@ async fn announce(register: Register, means: &Means, done: &mut Done) -> Result<
 /// until the new life has caught up.
 async fn begin_standby(
     register: &Register,
+    in_place: bool,
     means: &Means,
     conn: &mut Conn,
     done: &mut Done,
@@ -270,6 +274,9 @@ async fn begin_standby(
     let birth =
         Birth { epoch: register.epoch, primary: register.primary.clone(), incarnation, seeding: true };
     done.seen = Some(Seen { register, asked });
+    if in_place && !row::fill_anew(conn, &means.site, &birth).await? {
+        return Err(ActError::Stale);
+    }
     schema::create(conn, &birth).await?;
     fence::close(conn, &means.application_user).await?;
     tracing::info!(epoch = %birth.epoch, %incarnation, primary = %birth.primary, "a new life as standby begins");
@@ -323,11 +330,21 @@ pub async fn look(conn: &mut Conn, application_user: &str) -> Result<Look, Datab
     let reading = async {
         let site = row::read(conn).await?;
         let fence = fence::state(conn, application_user).await?;
-        let (slots, application_schemas) = match site {
-            Some(_) => (row::slots(conn).await?, Vec::new()),
-            None => (Vec::new(), schema::application_schemas(conn).await?),
+        let mut look = Look {
+            site,
+            slots: Vec::new(),
+            fence,
+            application_schemas: Vec::new(),
+            begun_anew: None,
+            promoted: None,
         };
-        Ok(Look { site, slots, fence, application_schemas, begun_anew: None })
+        match look.site {
+            Some(_) => {
+                (look.slots, look.promoted) = (row::slots(conn).await?, row::last_promotion(conn).await?)
+            }
+            None => look.application_schemas = schema::application_schemas(conn).await?,
+        }
+        Ok(look)
     };
     match tokio::time::timeout(LOOK_TIMEOUT, reading).await {
         Ok(result) => result,

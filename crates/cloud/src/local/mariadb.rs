@@ -33,7 +33,7 @@ use tokio::{
 };
 
 pub use folder::folder_for_databases;
-pub use template::{AGENT_USER, APPLICATION_DATABASE, APPLICATION_USER, Accounts, Template};
+pub use template::{AGENT_USER, APPLICATION_DATABASE, APPLICATION_USER, Accounts, DRILL_USER, Template};
 
 /// How often a starting server is asked whether it is ready.
 const READY_POLL: Duration = Duration::from_millis(20);

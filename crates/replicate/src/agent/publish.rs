@@ -86,6 +86,7 @@ impl Loop {
             Duty::FenceSelf { epoch, primary } => {
                 Role::Starting { why: format!("closing: epoch {epoch} of {primary} has begun") }
             }
+            Duty::Resync(why) => Role::Starting { why: format!("these data will be filled anew: {why}") },
             Duty::NewDatabase(why) if look.fence == Fence::Closed => {
                 Role::NeedsNewDatabase { why: why.clone() }
             }

@@ -51,9 +51,12 @@ pub enum LogError {
     /// The database; retry if it is transient.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The log no longer (or not) has the place asked for.
+    /// The log no longer has the place asked for.
     #[error("{0}")]
     Gone(String),
+    /// The log cannot be the one that the place is of: it ends before it.
+    #[error("{0}")]
+    Another(String),
     /// What stands in the log.
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -233,20 +236,29 @@ pub(crate) async fn charsets(conn: &mut Conn) -> Result<Charsets, DatabaseError>
 /// The name of the file that `at` is in, if the log has that place.
 async fn find(conn: &mut Conn, at: At) -> Result<String, LogError> {
     let files: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await?;
-    let mut oldest = None;
+    let (mut oldest, mut newest) = (None, None);
     for mut row in files {
         let (Some(name), Some(size)) = (row.take::<String, _>(0), row.take::<u64, _>(1)) else { continue };
         let number = file_number(name.as_bytes());
         if number == Some(at.file) {
             return match at.offset <= size {
                 true => Ok(name),
-                false => Err(LogError::Gone(format!(
+                false => Err(LogError::Another(format!(
                     "the log's file {name} has {size} bytes, so it cannot be continued at {}: it is not the log that it was",
                     at.offset
                 ))),
             };
         }
         oldest = oldest.or(number);
+        newest = number.or(newest);
+    }
+    if let Some(newest) = newest
+        && newest < at.file
+    {
+        return Err(LogError::Another(format!(
+            "the log's newest file is number {newest}, so it cannot be continued in number {}: it is not the log that it was",
+            at.file
+        )));
     }
     Err(LogError::Gone(match oldest {
         Some(oldest) => format!(

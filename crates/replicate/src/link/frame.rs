@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::transaction::{Change, End, Table};
 
 /// Changes with every change of a frame's form. Two agents of different protocols do not talk.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// A number that was never used before.
 pub type Nonce = [u8; 32];
@@ -84,6 +84,9 @@ pub enum Refusal {
     Unsupported(String),
     /// Wrong token, or another protocol.
     Denied(String),
+    /// This database's log is another one than the standby followed. What the standby holds may be missing here, so
+    /// an operator must decide whether to copy from this database.
+    OtherLog(String),
 }
 
 /// From the primary to the standby.

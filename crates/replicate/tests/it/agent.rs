@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use cloud::local::{
     lab_number::{self, LabNumber},
+    mariadb::DRILL_USER,
     scratch::Scratch,
 };
 use model::{
@@ -15,7 +16,10 @@ use model::{
     topology::Policy,
 };
 use mysql_async::prelude::Queryable;
-use replicate::agent::{AgentConfig, Listeners, run};
+use replicate::{
+    agent::{AgentConfig, Listeners, run},
+    database::DatabaseConfig,
+};
 use runtime::{
     admin::{Client, ClientError},
     metrics::Metrics,
@@ -330,4 +334,46 @@ async fn both_sites_from_the_first_start_over_a_failover_to_the_old_primarys_end
     let fenced: FenceReply = pair.nhn.client.post("/v1/fence", &request, PATIENCE).await.unwrap();
     assert_eq!((fenced.row_raised, fenced.account_locked, fenced.sessions_left), (true, true, 0));
     assert!(application(&pair.nhn.server).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_whose_place_in_the_log_is_gone_is_filled_in_place_in_a_new_life() {
+    let mut pair = Pair::new().await;
+    pair.start(&nhn()).await;
+    pair.nhn.is_open_primary(1).await;
+    let mut ticketing = application(&pair.nhn.server).await.unwrap();
+    ticketing.query_drop("CREATE DATABASE ticketing").await.unwrap();
+    ticketing.query_drop("CREATE TABLE ticketing.seat (id INT PRIMARY KEY, who VARCHAR(20))").await.unwrap();
+    ticketing.query_drop("INSERT INTO ticketing.seat VALUES (1, 'old'), (2, 'goes')").await.unwrap();
+    pair.start(&aws()).await;
+    until("the register says sync", async || (pair.register.now().mode == Mode::Sync).then_some(())).await;
+    assert_eq!(pair.register.now().standby_incarnation.0, 1);
+
+    // While it is away the log moves on and its beginning is deleted.
+    pair.aws.stop().await;
+    ticketing.query_drop("DELETE FROM ticketing.seat WHERE id = 2").await.unwrap();
+    ticketing.query_drop("INSERT INTO ticketing.seat VALUES (3, 'unseen')").await.unwrap();
+    let operator = DatabaseConfig { user: DRILL_USER.into(), ..database(&pair.nhn.server) };
+    let mut conn = operator.open().await.unwrap();
+    conn.query_drop("FLUSH BINARY LOGS").await.unwrap();
+    // The server keeps a file for a reader whose connection is gone until it has noticed that, at its next write.
+    until("the log's beginning is gone", async || {
+        let newest: (String, u64) = conn.query("SHOW BINARY LOGS").await.unwrap().pop().unwrap();
+        conn.query_drop(format!("PURGE BINARY LOGS TO '{}'", newest.0)).await.unwrap();
+        let left: Vec<(String, u64)> = conn.query("SHOW BINARY LOGS").await.unwrap();
+        (left.len() == 1).then_some(())
+    })
+    .await;
+
+    pair.start(&aws()).await;
+    until("a new life begins", async || (pair.register.now().standby_incarnation.0 == 2).then_some(())).await;
+    assert_eq!(pair.register.now().mode, Mode::Solo, "the old life counts no more before the copy begins");
+    until("sync again", async || (pair.register.now().mode == Mode::Sync).then_some(())).await;
+    let status =
+        pair.aws.becomes("attached", |s| s.role == Role::Standby { phase: StandbyPhase::Attached }).await;
+    assert_eq!((status.fence, status.incarnation.unwrap().0), (Fence::Closed, 2));
+    let mut standby = database(&pair.aws.server).open().await.unwrap();
+    let seats: Vec<(i32, String)> =
+        standby.query("SELECT id, who FROM ticketing.seat ORDER BY id").await.unwrap();
+    assert_eq!(seats, [(1, "old".into()), (3, "unseen".into())]);
 }

@@ -141,12 +141,15 @@ async fn a_lost_place_and_another_log_are_named() {
     pair.a.run(SHOP).await;
     let (shipping, follower) = pair.attached().await;
     follower.stop().await;
-    for (place, word) in
-        [("`file`=99", "expire_logs_days"), ("`offset`=99999999", "it is not the log that it was")]
-    {
+    for (place, word, lost) in [
+        ("`file`=0", "expire_logs_days", true),
+        ("`file`=99", "it is not the log that it was", false),
+        ("`offset`=99999999", "it is not the log that it was", false),
+    ] {
         pair.b.run(&[&format!("UPDATE ghostlight.applied SET {place}")]).await;
         let e = pair.follow(&shipping).stopped().await;
-        assert!(matches!(e, StandbyError::PositionLost(_)), "{e:?}");
+        assert_eq!(matches!(e, StandbyError::PositionLost(_)), lost, "{e:?}");
+        assert_eq!(matches!(e, StandbyError::OtherLog(_)), !lost, "{e:?}");
         assert!(e.to_string().contains(word), "{e}");
         pair.b.run(&["UPDATE ghostlight.applied SET `file`=1, `offset`=4"]).await;
     }
@@ -155,7 +158,7 @@ async fn a_lost_place_and_another_log_are_named() {
     other.stream.0.push('x');
     shipping.authority.send_replace(Some(other));
     let e = pair.follow(&shipping).stopped().await;
-    assert!(matches!(e, StandbyError::PositionLost(_)), "{e:?}");
+    assert!(matches!(e, StandbyError::OtherLog(_)), "{e:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,6 +20,8 @@ use super::MariadbError;
 pub const AGENT_USER: &str = "ghostlight";
 /// The application's account, which the fence locks. It is made locked.
 pub const APPLICATION_USER: &str = "ticketing";
+/// An account for drills, with the agent's password: it may delete binary logs, as an operator or a retention does.
+pub const DRILL_USER: &str = "ghostlight_drill";
 /// The only schema that the application's account may touch.
 pub const APPLICATION_DATABASE: &str = "ticketing";
 
@@ -212,6 +214,8 @@ impl Accounts {
             "FLUSH PRIVILEGES;\n\
              CREATE USER '{AGENT_USER}'@'%' IDENTIFIED BY {agent};\n\
              GRANT {AGENT_PRIVILEGES} ON *.* TO '{AGENT_USER}'@'%';\n\
+             CREATE USER '{DRILL_USER}'@'%' IDENTIFIED BY {agent};\n\
+             GRANT BINLOG ADMIN, BINLOG MONITOR, RELOAD ON *.* TO '{DRILL_USER}'@'%';\n\
              CREATE USER '{APPLICATION_USER}'@'%' IDENTIFIED BY {application} ACCOUNT LOCK;\n\
              GRANT ALL PRIVILEGES ON `{APPLICATION_DATABASE}`.* TO '{APPLICATION_USER}'@'%';\n"
         ))

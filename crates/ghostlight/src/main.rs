@@ -3,6 +3,7 @@
 //! One subcommand per role. This crate joins what the other crates bring and holds no logic of its own.
 
 mod check;
+mod init;
 mod roles;
 mod topology;
 
@@ -61,6 +62,9 @@ enum Command {
         #[arg(long)]
         site: String,
     },
+    /// Make what the topology file names and is not there yet: the token of the admin APIs, and the certificates with
+    /// which the two agents know each other. Nothing that exists is overwritten.
+    Init(init::Arguments),
     /// Show both sites, the register, and where the public name leads.
     Status(roles::status::Arguments),
     /// Run both clouds on this machine, until Ctrl-C.
@@ -111,6 +115,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Controller { place } => roles::controller::run(&cli.config, &place),
         Command::Drill(drill) => roles::drill::run(drill),
         Command::Dns => roles::dns::run(&cli.config),
+        Command::Init(arguments) => init::run(&cli.config, &arguments),
         Command::Status(arguments) => roles::status::run(&cli.config, &arguments),
         Command::Up(arguments) => roles::up::run(arguments),
         Command::Gateway { site } => roles::gateway::run(&cli.config, model::Site::new(site)),

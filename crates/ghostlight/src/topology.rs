@@ -31,15 +31,26 @@ impl std::error::Error for Refused {}
 
 /// Reads and checks `path`: its form, its sense, and that every secret it refers to is there.
 pub(crate) fn load(path: &Path) -> Result<Loaded<Topology>, Refused> {
-    let loaded: Loaded<Topology> = config::load(path).map_err(|e| Refused(vec![e]))?;
-    let mut wrong: Vec<_> =
-        loaded.value.faults().into_iter().map(|f| loaded.fault(&f.key, f.what, f.fix)).collect();
+    let (loaded, mut wrong) = read(path)?;
     for (key, reference) in secrets(&loaded.value) {
         if let Err(e) = secret(&loaded, reference) {
             wrong.push(loaded.fault(&key, e.to_string(), "see above"));
         }
     }
     if wrong.is_empty() { Ok(loaded) } else { Err(Refused(wrong)) }
+}
+
+/// As [`load`], without asking for the secrets: they may still have to be made.
+pub(crate) fn load_without_secrets(path: &Path) -> Result<Loaded<Topology>, Refused> {
+    let (loaded, wrong) = read(path)?;
+    if wrong.is_empty() { Ok(loaded) } else { Err(Refused(wrong)) }
+}
+
+/// The file, and every fault beyond its form.
+fn read(path: &Path) -> Result<(Loaded<Topology>, Vec<ConfigError>), Refused> {
+    let loaded: Loaded<Topology> = config::load(path).map_err(|e| Refused(vec![e]))?;
+    let wrong = loaded.value.faults().into_iter().map(|f| loaded.fault(&f.key, f.what, f.fix)).collect();
+    Ok((loaded, wrong))
 }
 
 /// Reads the secret that `reference` names; relative files stand beside the topology file.
@@ -60,10 +71,7 @@ pub(crate) fn site<'a>(loaded: &'a Loaded<Topology>, site: &Site) -> Result<&'a 
 }
 
 fn secrets(topology: &Topology) -> Vec<(String, &SecretRef)> {
-    let mut all = vec![
-        ("secrets.admin_token".to_owned(), &topology.secrets.admin_token),
-        ("secrets.link_token".to_owned(), &topology.secrets.link_token),
-    ];
+    let mut all = vec![("secrets.admin_token".to_owned(), &topology.secrets.admin_token)];
     for (site, config) in &topology.sites {
         all.push((format!("sites.{site}.database.password"), &config.database.password));
     }

@@ -23,7 +23,8 @@ use cloud::local::{
     mariadb::{self, Accounts, MariadbError, Server, Template, folder_for_databases},
 };
 use futures_util::future::join_all;
-use model::topology::Topology;
+use model::{Site, topology::Topology};
+use replicate::link::authority::{self, AuthorityError};
 use runtime::{
     admin::Client,
     clock::Boot,
@@ -118,6 +119,9 @@ pub enum LabError {
     /// A secret's file.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The agents' certificates.
+    #[error(transparent)]
+    Certificates(#[from] AuthorityError),
     /// The topology that was written is not understood: a fault of ours.
     #[error(transparent)]
     Topology(#[from] ConfigError),
@@ -533,7 +537,10 @@ fn write_folder(files: &Files, at: Addresses, options: &LabOptions) -> Result<(S
     let text = topology::text(at, topology::Choices { gate: options.gate });
     let path = files.topology();
     fs::write(&path, &text).map_err(io(path.display()))?;
-    Ok((secrets, config::parse::<Topology>(&path, text)?.value))
+    let topology = config::parse::<Topology>(&path, text)?.value;
+    let sites: Vec<Site> = topology.sites.keys().cloned().collect();
+    authority::prepare(&files.folder.join(&topology.link.folder), &sites, &[])?;
+    Ok((secrets, topology))
 }
 
 async fn check_addresses(topology: &Topology) -> Result<(), LabError> {

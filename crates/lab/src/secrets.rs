@@ -12,8 +12,6 @@ use crate::layout::Files;
 
 /// File of the token of the admin APIs.
 pub const ADMIN_TOKEN: &str = "admin.token";
-/// File of the secret between the agents.
-pub const LINK_TOKEN: &str = "link.token";
 /// File of the agents' database password.
 pub const AGENT_PASSWORD: &str = "db-agent.password";
 /// File of the application's database password.
@@ -39,9 +37,7 @@ pub fn prepare(files: &Files) -> Result<Secrets, SecretError> {
         .mode(0o700)
         .create(files.secret(""))
         .map_err(|source| SecretError::File { path: files.secret("").display().to_string(), source })?;
-    for name in [LINK_TOKEN, TICKETING_KEY] {
-        one(files, name)?;
-    }
+    one(files, TICKETING_KEY)?;
     Ok(Secrets {
         admin_token: one(files, ADMIN_TOKEN)?,
         agent_password: one(files, AGENT_PASSWORD)?,

@@ -29,7 +29,9 @@ hold_max_ms = 10000
 
 [secrets]            # files beside this one; never the secret itself
 admin_token = {{ file = "secrets/admin.token" }}
-link_token = {{ file = "secrets/link.token" }}
+
+[link]               # the agents' certificates, made by `ghostlight init`
+folder = "link"
 
 [witness]            # belongs to neither cloud; holds the register
 controller = "{}"

@@ -24,6 +24,9 @@ pub struct Topology {
     pub policy: Policy,
     /// Where the shared secrets are.
     pub secrets: Secrets,
+    /// The connection between the two agents.
+    #[serde(default)]
+    pub link: Link,
     /// The third place.
     pub witness: Witness,
     /// The two sites, by name.
@@ -115,8 +118,21 @@ pub enum WithoutPrimaryKey {
 pub struct Secrets {
     /// Bearer token of the admin APIs.
     pub admin_token: SecretRef,
-    /// Shared secret of the link between the agents.
-    pub link_token: SecretRef,
+}
+
+/// `[link]`: the connection between the two agents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Link {
+    /// The folder with the agents' certificates, relative to the topology file: `authority.pem`, and at each site its
+    /// own `<site>.pem` and `<site>.key`. `ghostlight init` makes them.
+    pub folder: PathBuf,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Link { folder: "link".into() }
+    }
 }
 
 /// Where a secret is: `{ file = "secrets/admin.token" }` (relative to the topology file) or `{ env = "NAME" }`.

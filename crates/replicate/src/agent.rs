@@ -39,6 +39,7 @@ use crate::{
     database::{DatabaseConfig, DatabaseError},
     duty::{self, Duty, Look},
     heartbeat::{self, Heart},
+    link::Identity,
     metrics::ReplicateMetrics,
     mode, mode_driver,
     register::{self, RegisterHandle, RegisterRequest, Seen},
@@ -65,8 +66,8 @@ pub struct AgentConfig {
     pub database: DatabaseConfig,
     /// The application's account.
     pub application_user: String,
-    /// The shared secret of the link.
-    pub link_token: Secret,
+    /// Who this agent is on the link.
+    pub identity: Identity,
     /// The peer's agent's link, as reached from here.
     pub peer_link: SocketAddr,
     /// The rules.
@@ -150,7 +151,7 @@ pub async fn run(
         listeners.link,
         ShipConfig {
             database: config.database.clone(),
-            link_token: config.link_token.clone(),
+            identity: config.identity.clone(),
             site: config.site.clone(),
         },
         parts.authority.subscribe(),
@@ -580,7 +581,7 @@ impl Loop {
         let config = StandbyConfig {
             database: self.config.database.clone(),
             peer_link: self.config.peer_link,
-            link_token: self.config.link_token.clone(),
+            identity: self.config.identity.clone(),
             site: self.config.site.clone(),
             origin,
             epoch,

@@ -20,7 +20,6 @@ use model::{
 use runtime::{
     clock::{Boot, Wall},
     process::Shutdown,
-    secret::Secret,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -38,7 +37,7 @@ use crate::{
     checkpoint::{Checkpoint, Effect, Event, OutOfOrder, Part, Work},
     database::{DatabaseConfig, DatabaseError},
     link::{
-        self, Connected, Link, LinkError, Receiver, SILENCE_MAX, Sender,
+        self, Connected, Identity, Link, LinkError, Receiver, SILENCE_MAX, Sender,
         frame::{Down, PROTOCOL, Refusal, Request, Up, Want},
     },
     transaction::{At, End, Table},
@@ -51,8 +50,8 @@ pub struct StandbyConfig {
     pub database: DatabaseConfig,
     /// The primary's agent, as reached from here.
     pub peer_link: SocketAddr,
-    /// Proves both agents to each other.
-    pub link_token: Secret,
+    /// Who this agent is on the link.
+    pub identity: Identity,
     /// This site.
     pub site: Site,
     /// The primary's site.
@@ -235,7 +234,7 @@ pub(crate) async fn ask(config: &StandbyConfig, want: Want) -> Result<Link, Ende
         incarnation: config.incarnation,
         want,
     };
-    match link::connect(config.peer_link, &config.link_token, request).await? {
+    match link::connect(config.peer_link, &config.identity, &config.origin, request).await? {
         Connected::Welcome(link) => Ok(*link),
         Connected::Refused(why) => Err(why.into()),
     }

@@ -9,7 +9,7 @@ mod snapshot;
 use std::{convert::Infallible, time::Duration};
 
 use model::{Epoch, Site, StreamId, Watermark};
-use runtime::{process::Shutdown, secret::Secret};
+use runtime::process::Shutdown;
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -22,7 +22,7 @@ use crate::{
     database::{DatabaseConfig, DatabaseError},
     filter::Filter,
     link::{
-        self, ALIVE_EVERY, Link, LinkError, Receiver, Sender,
+        self, ALIVE_EVERY, Identity, Link, LinkError, Receiver, Sender,
         frame::{Down, Refusal, Request, Up, Want},
         pack::Packer,
     },
@@ -34,8 +34,8 @@ use crate::{
 pub struct ShipConfig {
     /// This site's database.
     pub database: DatabaseConfig,
-    /// Proves both agents to each other.
-    pub link_token: Secret,
+    /// Who this agent is on the link.
+    pub identity: Identity,
     /// This site.
     pub site: Site,
 }
@@ -108,8 +108,8 @@ pub async fn serve(
             () = shutdown.cancelled() => return,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let token = config.link_token.clone();
-                    arriving.spawn(async move { link::accept(stream, &token).await });
+                    let identity = config.identity.clone();
+                    arriving.spawn(async move { link::accept(stream, &identity).await });
                 }
                 Err(e) => {
                     tracing::warn!("the link's listener: {e}");
@@ -203,7 +203,7 @@ impl Peer {
         request: &Request,
         authority: &Authority,
     ) -> Result<(), ShipError> {
-        let Link { mut sender, mut receiver } = caller.welcome(&self.config.link_token).await?;
+        let Link { mut sender, mut receiver } = caller.welcome().await?;
         tracing::info!(site = %request.site, epoch = %request.epoch, "the peer's agent is connected");
         let outcome = match &request.want {
             Want::Log(position) => {
@@ -220,7 +220,7 @@ impl Peer {
             && let Some(why) = e.refusal()
         {
             tracing::warn!(site = %request.site, "the stream ends: {e}");
-            sender.send(&Down::Refused(why)).await?;
+            sender.send_last(&Down::Refused(why)).await?;
         }
         outcome
     }

@@ -331,7 +331,7 @@ async fn topology(agents: &BTreeMap<&str, (SocketAddr, SocketAddr)>, nameserver:
     let (_, witness) = listener().await;
     serde_json::from_value(serde_json::json!({
         "service": { "name": "tickets.ghostlight.test", "preferred": "nhn" },
-        "secrets": { "admin_token": { "env": "X" }, "link_token": { "env": "X" } },
+        "secrets": { "admin_token": { "env": "X" } },
         "witness": {
             "controller": witness,
             "register_file": "register.json",

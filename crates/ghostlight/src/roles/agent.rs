@@ -7,6 +7,7 @@ use model::Site;
 use replicate::{
     agent::{AgentConfig, Listeners},
     database::DatabaseConfig,
+    link::Identity,
     register::{RegisterRequest, Silent},
 };
 use runtime::{listen, metrics::Metrics};
@@ -31,7 +32,7 @@ pub(crate) fn run(config: &Path, site: Site) -> anyhow::Result<ExitCode> {
             password: topology::secret(&loaded, &here.database.password)?,
         },
         application_user: here.database.application_user.clone(),
-        link_token: topology::secret(&loaded, &secrets.link_token)?,
+        identity: Identity::load(&loaded.folder().join(&loaded.value.link.folder), &site)?,
         peer_link: here.peer.agent_link,
         policy: loaded.value.policy.clone(),
         site: site.clone(),

@@ -163,7 +163,7 @@ fn print_summary(summary: &Summary, as_json: bool) {
 }
 
 /// Data go to stdout, a line at a time; a reader that has gone away is no reason to leave a lab half drilled.
-pub(super) fn print(line: &str) {
+pub(crate) fn print(line: &str) {
     let mut out = std::io::stdout().lock();
     if let Err(e) = writeln!(out, "{line}").and_then(|()| out.flush()) {
         tracing::debug!("stdout: {e}");

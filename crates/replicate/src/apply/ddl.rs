@@ -14,8 +14,11 @@
 //! `DROP` of several things can be cut off half way by the server's death, so it is repeated in any case, and then
 //! "does not exist" is no error.
 
+use std::time::Duration;
+
 use mysql_async::{Conn, prelude::Queryable};
 use sha2::{Digest, Sha256};
+use tokio::time::{Instant, sleep};
 
 use super::sql::quoted;
 use crate::{
@@ -73,6 +76,40 @@ async fn add(conn: &mut Conn, query: &str, hash: &mut Sha256) -> Result<(), Data
     hash.update([2]);
     Ok(())
 }
+
+/// Ends the session that a definition was begun in, and waits for its end: whoever began it is gone, but the server
+/// may still be at it, and what it then changes would not be in a fingerprint taken now.
+pub(super) async fn end(conn: &mut Conn, connection: u32) -> Result<(), DatabaseError> {
+    let began = Instant::now();
+    loop {
+        // An account may end its own sessions without any privilege. Numbers are given again after the server's
+        // restart, so another session of ours may be hit; it then begins again, as after any lost connection.
+        let of_ours = format!(
+            "SELECT 1 FROM information_schema.PROCESSLIST WHERE ID={connection} AND USER=SUBSTRING_INDEX(USER(),'@',1)"
+        );
+        let there: Option<u8> = conn.query_first(of_ours).await?;
+        if there.is_none() {
+            return Ok(());
+        }
+        if began.elapsed() > SESSION_ENDS_WITHIN {
+            return Err(DatabaseError::Lost(format!(
+                "session {connection}, which ran a definition for an earlier agent, does not end; it is tried again"
+            )));
+        }
+        match conn.query_drop(format!("KILL {connection}")).await.map_err(DatabaseError::from) {
+            // It ended by itself.
+            Ok(()) | Err(DatabaseError::Sql { code: NO_SUCH_THREAD, .. }) => {}
+            Err(e) => return Err(e),
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// How long a session may take to end.
+const SESSION_ENDS_WITHIN: Duration = Duration::from_secs(10);
+/// How often is looked whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const NO_SUCH_THREAD: u16 = 1094;
 
 /// Runs a definition with the settings that it was first run with.
 pub(crate) async fn run(conn: &mut Conn, statement: &Statement, repeated: bool) -> Result<(), DatabaseError> {

@@ -167,6 +167,9 @@ impl Session {
     async fn define(&mut self, from: At, statement: &Statement) -> Result<(), StandbyError> {
         let mut definer = self.config.database.open().await?;
         let found = self.pending(from).await?;
+        if let Some(Pending::Ddl { connection, .. }) = &found {
+            ddl::end(&mut self.conn, *connection).await?;
+        }
         let now = ddl::fingerprint(&mut self.conn).await?;
         let (repeated, done) = match &found {
             None => (false, false),

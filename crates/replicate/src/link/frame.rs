@@ -1,7 +1,7 @@
 //! What is said on the link.
 //!
-//! A connection begins with a handshake: [`Challenge`] down, [`Hello`] up, [`Answer`] down. After a welcome only
-//! [`Down`] and [`Up`] follow.
+//! Once both sides have shown their certificates: [`Request`] up, [`Answer`] down. After a welcome only [`Down`] and
+//! [`Up`] follow.
 
 use model::{Epoch, Incarnation, Position, Site, Watermark};
 use serde::{Deserialize, Serialize};
@@ -9,22 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::transaction::{Change, End, Table};
 
 /// Changes with every change of a frame's form. Two agents of different protocols do not talk.
-pub const PROTOCOL: u32 = 2;
-
-/// A number that was never used before.
-pub type Nonce = [u8; 32];
-
-/// HMAC-SHA-256 over both nonces and the hello, with the link's token.
-pub type Proof = [u8; 32];
-
-/// The primary's side speaks first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Challenge {
-    /// Its [`PROTOCOL`].
-    pub protocol: u32,
-    /// Drawn for this connection.
-    pub nonce: Nonce,
-}
+pub const PROTOCOL: u32 = 3;
 
 /// Who comes and what for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,25 +35,11 @@ pub enum Want {
     Seed,
 }
 
-/// The standby's side introduces itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Hello {
-    /// Who and what.
-    pub request: Request,
-    /// Drawn for this connection.
-    pub nonce: Nonce,
-    /// That it knows the token.
-    pub proof: Proof,
-}
-
 /// How the primary's side takes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
     /// It begins.
-    Welcome {
-        /// That this side knows the token, too.
-        proof: Proof,
-    },
+    Welcome,
     /// It does not.
     Refused(Refusal),
 }
@@ -82,7 +53,7 @@ pub enum Refusal {
     PositionLost(String),
     /// The log or the data hold what cannot be replicated; an operator must act.
     Unsupported(String),
-    /// Wrong token, or another protocol.
+    /// Another protocol, or another site's certificate.
     Denied(String),
     /// This database's log is another one than the standby followed. What the standby holds may be missing here, so
     /// an operator must decide whether to copy from this database.

@@ -1,6 +1,6 @@
 //! Whole agents against real servers and a register in memory.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::LazyLock, time::Duration};
 
 use cloud::local::{
     lab_number::{self, LabNumber},
@@ -19,6 +19,7 @@ use mysql_async::prelude::Queryable;
 use replicate::{
     agent::{AgentConfig, Listeners, run},
     database::DatabaseConfig,
+    link::authority::Authority,
 };
 use runtime::{
     admin::{Client, ClientError},
@@ -31,6 +32,9 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use crate::support::{APPLICATION, MemoryRegister, application, aws, database, nhn, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Every pair trusts the same authority.
+static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| Authority::new().unwrap());
 
 /// One site: its server and its agent.
 struct SiteBed {
@@ -79,10 +83,10 @@ impl SiteBed {
             link: TcpListener::bind(self.link).await.unwrap(),
         };
         let config = AgentConfig {
+            identity: AUTHORITY.identity(&site).unwrap(),
             site,
             database: database(&self.server),
             application_user: APPLICATION.into(),
-            link_token: Secret::new("link"),
             peer_link,
             policy: Policy { heartbeat_ms: 50, solo_after_ms: 1_000, ..Policy::default() },
         };

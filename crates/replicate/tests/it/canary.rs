@@ -7,8 +7,8 @@ use mysql_async::prelude::Queryable;
 use replicate::{
     apply::{FollowProgress, StandbyConfig, StandbyError},
     canary,
+    link::authority::Authority,
 };
-use runtime::secret::Secret;
 use tokio::sync::watch;
 
 use crate::support::{Bed, attach, aws, nhn};
@@ -23,7 +23,7 @@ async fn check(marked: bool) -> Result<(), StandbyError> {
     let config = StandbyConfig {
         database: bed.database(),
         peer_link: bed.server.address(),
-        link_token: Secret::new("link"),
+        identity: Authority::new().unwrap().identity(&nhn()).unwrap(),
         site: nhn(),
         origin: aws(),
         epoch: Epoch(1),

@@ -13,6 +13,7 @@ use replicate::{
     apply::{self, FollowProgress, StandbyConfig, StandbyError},
     binlog,
     database::DatabaseConfig,
+    link,
     schema::{self, Birth},
     seed,
     ship::{self, Authority, ShipConfig},
@@ -166,7 +167,7 @@ pub(crate) struct Pair {
     pub(crate) a: Half,
     pub(crate) b: Half,
     pub(crate) without_key: WithoutPrimaryKey,
-    token: Secret,
+    authority: link::authority::Authority,
     // After the servers: the number is given back, and the turn ended, when they are gone.
     _lab: LabNumber,
     _turn: SemaphorePermit<'static>,
@@ -181,8 +182,8 @@ impl Pair {
         let primary = a.site.clone();
         a.born(1, &primary, false).await;
         b.born(1, &primary, true).await;
-        let token = Secret::random();
-        Pair { a, b, without_key: WithoutPrimaryKey::Refuse, token, _lab: lab, _turn: turn }
+        let authority = link::authority::Authority::new().unwrap();
+        Pair { a, b, without_key: WithoutPrimaryKey::Refuse, authority, _lab: lab, _turn: turn }
     }
 
     /// `from` ships in `epoch`.
@@ -194,7 +195,7 @@ impl Pair {
         let (to, watermarks) = watch::channel(None);
         let config = ShipConfig {
             database: from.database.clone(),
-            link_token: self.token.clone(),
+            identity: self.authority.identity(&from.site).unwrap(),
             site: from.site.clone(),
         };
         let stop = Shutdown::new();
@@ -206,7 +207,7 @@ impl Pair {
         StandbyConfig {
             database: at.database.clone(),
             peer_link: shipping.address,
-            link_token: self.token.clone(),
+            identity: self.authority.identity(&at.site).unwrap(),
             site: at.site.clone(),
             origin: origin.clone(),
             epoch: Epoch(epoch),

@@ -6,10 +6,11 @@ use model::{Epoch, Incarnation, Position, Watermark, topology::WithoutPrimaryKey
 use mysql_async::prelude::Queryable;
 use replicate::{
     apply::{self, FollowProgress, StandbyConfig, StandbyError},
+    link::{Identity, authority::Authority as Certificates},
     schema,
     ship::{self, Authority, ShipConfig},
 };
-use runtime::{clock::Boot, process::Shutdown, secret::Secret};
+use runtime::{clock::Boot, process::Shutdown};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -31,7 +32,8 @@ const INCARNATION: Incarnation = Incarnation(1);
 pub(super) struct Shipping {
     pub(super) address: SocketAddr,
     pub(super) watermarks: watch::Receiver<Option<Watermark>>,
-    token: Secret,
+    /// Who the follower is.
+    identity: Identity,
     // The shipper drops its peer when its authority goes.
     _authority: watch::Sender<Option<Authority>>,
     stop: Shutdown,
@@ -50,11 +52,13 @@ pub(super) async fn ship(source: &Node, from: &Mark) -> Result<Shipping, Aborted
     let authority = Authority { epoch: EPOCH, primary: true, stream: from.position.stream.clone() };
     let (authority, seen) = watch::channel(Some(authority));
     let (to, watermarks) = watch::channel(None);
-    let (token, stop) = (Secret::random(), Shutdown::new());
-    let config =
-        ShipConfig { database: source.agent.clone(), link_token: token.clone(), site: Cloud::Nhn.site() };
+    let certificates = Certificates::new().map_err(because("the link's certificates"))?;
+    let identity =
+        |cloud: Cloud| certificates.identity(&cloud.site()).map_err(because("the link's certificates"));
+    let (ours, standbys, stop) = (identity(Cloud::Nhn)?, identity(Cloud::Aws)?, Shutdown::new());
+    let config = ShipConfig { database: source.agent.clone(), identity: ours, site: Cloud::Nhn.site() };
     tokio::spawn(ship::serve(listener, config, seen, to, stop.clone()));
-    Ok(Shipping { address, watermarks, token, _authority: authority, stop })
+    Ok(Shipping { address, watermarks, identity: standbys, _authority: authority, stop })
 }
 
 /// A follower. Dropping it ends it.
@@ -92,7 +96,7 @@ pub(super) fn standby(replica: &Node, shipping: &Shipping, peer_link: SocketAddr
     StandbyConfig {
         database: replica.agent.clone(),
         peer_link,
-        link_token: shipping.token.clone(),
+        identity: shipping.identity.clone(),
         site: Cloud::Aws.site(),
         origin: Cloud::Nhn.site(),
         epoch: EPOCH,

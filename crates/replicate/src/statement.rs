@@ -12,8 +12,8 @@ pub enum Class {
     Commit,
     /// `ROLLBACK` of a whole transaction.
     Rollback,
-    /// `SAVEPOINT` or `ROLLBACK TO`.
-    Savepoint,
+    /// `SAVEPOINT` or `ROLLBACK TO`, written so that it means the same in any `sql_mode`.
+    Savepoint(String),
     /// Accounts and privileges. They never travel: each site has its own.
     Account,
     /// Concerns this server only (`FLUSH`, `ANALYZE`, temporary tables).
@@ -42,7 +42,7 @@ pub fn classify(sql: &[u8], schema: &str) -> Class {
     match (word(0), word(1)) {
         ("BEGIN", _) | ("START", "TRANSACTION") => Class::Begin,
         ("COMMIT", _) => Class::Commit,
-        ("ROLLBACK", "TO") | ("SAVEPOINT", _) => Class::Savepoint,
+        ("ROLLBACK", "TO") | ("SAVEPOINT", _) => savepoint(&tokens),
         ("ROLLBACK", _) => Class::Rollback,
         ("GRANT" | "REVOKE", _) | ("SET", "PASSWORD" | "DEFAULT") => Class::Account,
         (
@@ -57,6 +57,15 @@ pub fn classify(sql: &[u8], schema: &str) -> Class {
         ("CREATE" | "ALTER" | "DROP", _) => define(&tokens, schema),
         _ => Class::Data,
     }
+}
+
+/// The name is quoted as the writer's `sql_mode` would have it; here it is quoted as every mode understands it.
+fn savepoint(tokens: &[Token]) -> Class {
+    let back = tokens.first().is_some_and(|t| t.keyword() == "ROLLBACK");
+    let verb = if back { "ROLLBACK TO" } else { "SAVEPOINT" };
+    let name = tokens.get(if back { 2 } else { 1 }).filter(|t| t.keyword() != "SAVEPOINT").or(tokens.get(3));
+    let name = name.and_then(Token::name).unwrap_or_default().replace('`', "``");
+    Class::Savepoint(format!("{verb} `{name}`"))
 }
 
 fn define(tokens: &[Token], schema: &str) -> Class {
@@ -227,7 +236,9 @@ mod tests {
     fn a_statement_is_known_by_its_first_words() {
         check("BEGIN", Class::Begin);
         check(" /* hi */ commit", Class::Commit);
-        check("ROLLBACK TO `a`", Class::Savepoint);
+        check("ROLLBACK TO `a`", Class::Savepoint("ROLLBACK TO `a`".into()));
+        check("rollback to savepoint a", Class::Savepoint("ROLLBACK TO `a`".into()));
+        check("SAVEPOINT \"s `1\"", Class::Savepoint("SAVEPOINT `s ``1`".into()));
         check("GRANT ALL ON *.* TO 'a'@'%'", Class::Account);
         check("CREATE USER a", Class::Account);
         check("ALTER USER 'ticketing'@'%' ACCOUNT LOCK", Class::Account);

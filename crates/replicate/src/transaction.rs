@@ -155,7 +155,7 @@ pub enum Change {
         /// The rows.
         rows: Rows,
     },
-    /// `SAVEPOINT` or `ROLLBACK TO`, as written.
+    /// `SAVEPOINT` or `ROLLBACK TO`, with the name in backticks.
     Savepoint(String),
     /// A statement that defines something (DDL). It commits by itself.
     Statement(Statement),
@@ -190,6 +190,9 @@ pub struct Statement {
     pub time_zone: Option<String>,
     /// `foreign_key_checks`.
     pub foreign_key_checks: bool,
+    /// When it began, in microseconds since 1970 UTC; 0 if the log does not say. What it calls "now" (`ADD COLUMN …
+    /// DEFAULT CURRENT_TIMESTAMP` writes that into every row) is this.
+    pub at_us: u64,
     /// The error with which it ended where it was first run; 0 for none. It must end so again.
     pub error_code: u16,
 }

@@ -11,8 +11,8 @@
 //!   same definition shows in InnoDB's table numbers, which are part of the hash where the agent's account may
 //!   read them (PROCESS).
 //!
-//! `DROP` of several things can be cut off half way by the server's death, so it is repeated in any case, and then
-//! "does not exist" is no error.
+//! `DROP` of several things and `CREATE OR REPLACE` can be cut off half way by the server's death, so they are
+//! repeated in any case, and then "does not exist" is no error.
 
 use std::time::Duration;
 
@@ -128,6 +128,13 @@ pub(crate) async fn run(conn: &mut Conn, statement: &Statement, repeated: bool) 
         Some(zone) if zone.starts_with(['+', '-']) => settings.push(format!("time_zone='{zone}'")),
         _ => settings.push("time_zone='+00:00'".into()),
     }
+    if statement.at_us > 0 {
+        settings.push(format!(
+            "timestamp={}.{:06}",
+            statement.at_us / 1_000_000,
+            statement.at_us % 1_000_000
+        ));
+    }
     conn.query_drop(format!("SET {}", settings.join(", "))).await?;
     if !statement.schema.is_empty() {
         match conn.query_drop(format!("USE {}", quoted(&statement.schema))).await.map_err(DatabaseError::from)
@@ -149,8 +156,14 @@ pub(crate) async fn run(conn: &mut Conn, statement: &Statement, repeated: bool) 
 /// No such database, table, view, routine.
 const DOES_NOT_EXIST: [u16; 5] = [1008, 1051, 1146, 1305, 4092];
 
-/// Whether a statement is a `DROP`, which a crash may have left half done.
+/// Whether a statement drops something first, so that a crash may have left it half done. Doing it again is right: what
+/// is gone is gone, and `CREATE OR REPLACE` (which the server does in two steps) says itself what is to be there.
 pub(super) fn drops(statement: &Statement) -> bool {
-    let text = String::from_utf8_lossy(&statement.sql);
-    text.trim_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case("DROP"))
+    let text = String::from_utf8_lossy(&statement.sql).to_ascii_uppercase();
+    let mut words = text.split_ascii_whitespace();
+    match words.next() {
+        Some("DROP") => true,
+        Some("CREATE") => words.next() == Some("OR") && words.next() == Some("REPLACE"),
+        _ => false,
+    }
 }

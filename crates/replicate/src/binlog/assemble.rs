@@ -25,6 +25,8 @@ use crate::{
 pub struct RawEvent<'a> {
     /// The header's type.
     pub kind: u8,
+    /// The header's time, in seconds since 1970 UTC: when its statement began.
+    pub at_s: u32,
     /// The header's end position: the low 32 bits, 0 if the server made the event up for us.
     pub end: u32,
     /// The header's flags.
@@ -139,7 +141,7 @@ impl Assembler {
         match event.kind {
             kind::MARIADB_GTID => self.mariadb_gtid(event.body),
             33 | 34 | 42 => self.open(Group::Announced),
-            kind::QUERY => self.query(event.body, items),
+            kind::QUERY => self.query(event, items),
             kind::TABLE_MAP => self.table_map(event.body, items),
             23..=25 | 30..=32 => self.rows(event, items),
             kind::XID => self.end(items),
@@ -208,21 +210,22 @@ impl Assembler {
         self.open(if flags & STANDALONE != 0 { Group::Standalone } else { Group::Open })
     }
 
-    fn query(&mut self, body: &[u8], items: &mut Vec<Item>) -> Result<(), DecodeError> {
-        let statement = query::read(body)?;
+    fn query(&mut self, event: &RawEvent<'_>, items: &mut Vec<Item>) -> Result<(), DecodeError> {
+        let statement = query::read(event.at_s, event.body)?;
         match classify(&statement.sql, &statement.schema) {
             Class::Begin => {
                 self.group = Group::Open;
                 Ok(())
             }
             Class::Commit => self.end(items),
-            Class::Rollback => Err(DecodeError::Unsupported(
-                "the log holds a ROLLBACK, which is written only for tables that are not InnoDB".into(),
-            )),
-            Class::Savepoint => {
-                items.push(Item::Change(Change::Savepoint(
-                    String::from_utf8_lossy(&statement.sql).into_owned(),
-                )));
+            // A transaction that was rolled back is logged if it made a temporary table. Rows of other engines,
+            // which stay, are logged in transactions of their own.
+            Class::Rollback => {
+                items.push(Item::Abandoned);
+                self.end(items)
+            }
+            Class::Savepoint(sql) => {
+                items.push(Item::Change(Change::Savepoint(sql)));
                 Ok(())
             }
             Class::Data => {
@@ -349,7 +352,7 @@ mod tests {
     use super::*;
 
     fn event(kind: u8, end: u32, body: &[u8]) -> RawEvent<'_> {
-        RawEvent { kind, end, flags: 0, body }
+        RawEvent { kind, at_s: 0, end, flags: 0, body }
     }
 
     fn gtid(flags: u8) -> Vec<u8> {
@@ -385,11 +388,12 @@ mod tests {
     #[test]
     fn an_unfinished_transaction_is_abandoned_when_the_next_file_begins() {
         let (mut a, mut items) = (begin(At { file: 3, offset: 4 }), Vec::new());
-        a.event(&RawEvent { kind: 15, end: 0, flags: ARTIFICIAL, body: &[] }, &mut items).unwrap();
+        a.event(&RawEvent { kind: 15, at_s: 0, end: 0, flags: ARTIFICIAL, body: &[] }, &mut items).unwrap();
         a.event(&event(162, 100, &gtid(0)), &mut items).unwrap();
         let mut rotate = 4_u64.to_le_bytes().to_vec();
         rotate.extend_from_slice(b"binlog.000004");
-        a.event(&RawEvent { kind: 4, end: 0, flags: ARTIFICIAL, body: &rotate }, &mut items).unwrap();
+        a.event(&RawEvent { kind: 4, at_s: 0, end: 0, flags: ARTIFICIAL, body: &rotate }, &mut items)
+            .unwrap();
         assert_eq!(items[0], Item::Abandoned);
         assert_eq!(a.at(), At { file: 4, offset: 4 });
     }

@@ -173,6 +173,7 @@ impl Log {
         let header = event.header();
         let raw = RawEvent {
             kind: header.event_type_raw(),
+            at_s: header.timestamp(),
             end: header.log_pos(),
             flags: header.flags_raw(),
             body: event.data(),

@@ -11,7 +11,7 @@ use super::{
     bytes::{Bytes, bit},
     value::Layout,
 };
-use crate::transaction::{Column, Kind, Table};
+use crate::transaction::{Column, Kind, Row, Table, Value};
 
 /// The server's collation numbers, each with its character set's name.
 pub type Charsets = HashMap<u16, String>;
@@ -20,7 +20,15 @@ pub type Charsets = HashMap<u16, String>;
 #[derive(Debug)]
 pub(super) struct TableMap {
     pub(super) table: Table,
+    /// One for each column of the table, and behind them those of columns that only the server knows.
     pub(super) layouts: Vec<Layout>,
+}
+
+/// MariaDB keeps a hash beside each unique key over whole TEXTs or BLOBs, in columns that no statement can name, at the
+/// end of the row. Every server makes its own.
+fn is_servers_own(name: &str, layout: Layout) -> bool {
+    let numbered = name.strip_prefix("DB_ROW_HASH_").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+    numbered && matches!(layout, Layout::Integer { bytes: 8, .. })
 }
 
 /// The collation number of byte strings.
@@ -140,7 +148,10 @@ impl TableMap {
                     }
                 },
                 249..=252 => (next_charset(None)?, Layout::String { length_bytes: small(meta.u8()?)? }),
-                255 => (Kind::Geometry, Layout::String { length_bytes: small(meta.u8()?)? }),
+                255 => {
+                    next_charset(None)?; // the server lists one for geometries, too
+                    (Kind::Geometry, Layout::String { length_bytes: small(meta.u8()?)? })
+                }
                 _ => {
                     return Err(DecodeError::Unsupported(format!(
                         "column {table}.{column} {}",
@@ -152,7 +163,12 @@ impl TableMap {
             layouts.push(layout);
         }
         let named = metadata.names.into_iter().zip(kinds);
-        let columns: Vec<Column> = named.map(|(name, kind)| Column { name, kind }).collect();
+        let mut columns: Vec<Column> = named.map(|(name, kind)| Column { name, kind }).collect();
+        while let (Some(last), Some(layout)) = (columns.last(), layouts.get(columns.len().saturating_sub(1)))
+            && is_servers_own(&last.name, *layout)
+        {
+            columns.pop();
+        }
         if metadata.key.iter().any(|k| usize::from(*k) >= columns.len()) {
             return Err(DecodeError::Malformed("a primary key names a column that is not there"));
         }
@@ -246,11 +262,7 @@ fn why_not(code: u8) -> String {
 }
 
 /// Rows of one event, by the bitmap of the columns that they hold.
-pub(super) fn read_row(
-    map: &TableMap,
-    present: &[u8],
-    from: &mut Bytes<'_>,
-) -> Result<Vec<crate::transaction::Value>, DecodeError> {
+pub(super) fn read_row(map: &TableMap, present: &[u8], from: &mut Bytes<'_>) -> Result<Row, DecodeError> {
     if (0..map.layouts.len()).any(|i| !bit(present, i)) {
         return Err(DecodeError::Setting {
             variable: "binlog_row_image",
@@ -259,11 +271,10 @@ pub(super) fn read_row(
         });
     }
     let nulls = from.take(map.layouts.len().div_ceil(8))?;
-    map.layouts
-        .iter()
-        .enumerate()
-        .map(
-            |(i, layout)| if bit(nulls, i) { Ok(crate::transaction::Value::Null) } else { layout.read(from) },
-        )
-        .collect()
+    let values = map.layouts.iter().enumerate();
+    let mut row = values
+        .map(|(i, layout)| if bit(nulls, i) { Ok(Value::Null) } else { layout.read(from) })
+        .collect::<Result<Vec<_>, _>>()?;
+    row.truncate(map.table.columns.len());
+    Ok(row)
 }

@@ -46,8 +46,8 @@ impl Layout {
             Layout::Time { decimals } => Value::Temporal(time(from, decimals)?),
             Layout::Datetime { decimals } => Value::Temporal(datetime(from, decimals)?),
             Layout::Timestamp { decimals } => {
-                let seconds = from.big(4)?;
-                Value::Temporal(timestamp(seconds) + &fraction(micros(from, decimals)?))
+                let (seconds, micros) = (from.big(4)?, micros(from, decimals)?);
+                Value::Temporal(timestamp(seconds, micros))
             }
             Layout::String { length_bytes } => {
                 let length = usize::try_from(from.little(length_bytes.into())?)
@@ -119,9 +119,10 @@ fn time(from: &mut Bytes<'_>, decimals: u8) -> Result<String, DecodeError> {
     ))
 }
 
-/// Seconds since 1970 as `YYYY-MM-DD hh:mm:ss` in UTC; 0 is the server's "zero" timestamp.
-fn timestamp(seconds: u64) -> String {
-    if seconds == 0 {
+/// Seconds since 1970 as `YYYY-MM-DD hh:mm:ss` in UTC. Nothing but zeros is the server's "zero" timestamp; a fraction
+/// of the first second of 1970 is a time like any other.
+fn timestamp(seconds: u64, micros: u64) -> String {
+    if (seconds, micros) == (0, 0) {
         return "0000-00-00 00:00:00".into();
     }
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
@@ -134,7 +135,8 @@ fn timestamp(seconds: u64) -> String {
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", rest / 3_600, rest % 3_600 / 60, rest % 60)
+    let (hour, minute, second) = (rest / 3_600, rest % 3_600 / 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}{}", fraction(micros))
 }
 
 /// DECIMAL: groups of nine digits in four bytes each, the odd digits at both ends in as few bytes as they need,
@@ -209,6 +211,7 @@ mod tests {
         // -00:00:00.01 in TIME(2): the whole part is stored as -1, the fraction as 0xff.
         check(Layout::Time { decimals: 2 }, &[0x7f, 0xff, 0xff, 0xff], "-00:00:00.010000");
         check(Layout::Timestamp { decimals: 0 }, &[0, 0, 0, 0], "0000-00-00 00:00:00");
+        check(Layout::Timestamp { decimals: 6 }, &[0, 0, 0, 0, 0, 0, 5], "1970-01-01 00:00:00.000005");
         check(Layout::Timestamp { decimals: 0 }, &[0x7f, 0xff, 0xff, 0xff], "2038-01-19 03:14:07");
         check(Layout::Timestamp { decimals: 0 }, &[0x38, 0xbc, 0x6c, 0x80], "2000-03-01 01:04:00");
         let decimal = Layout::Decimal { digits: 14, scale: 4 };

@@ -18,6 +18,7 @@ mod heartbeat;
 mod mode;
 mod pair;
 mod promote;
+mod property;
 mod seeding;
 mod support;
 mod throughput;

@@ -107,7 +107,7 @@ impl Half {
             let definition: Vec<&str> = definition.split(" AUTO_INCREMENT=").collect();
             all.push(definition.iter().map(|d| d.trim_start_matches(|c: char| c.is_ascii_digit())).collect());
             let columns: Vec<String> = conn
-                .query(format!("SELECT CONCAT('IFNULL(HEX(CAST(`', REPLACE(COLUMN_NAME,'`','``'), '` AS BINARY)),\"-\")') FROM information_schema.COLUMNS WHERE TABLE_SCHEMA='{schema}' AND TABLE_NAME=REPLACE('{table}','``','`') ORDER BY ORDINAL_POSITION"))
+                .query(format!("SELECT CONCAT('IFNULL(HEX(CAST(`', REPLACE(COLUMN_NAME,'`','``'), CASE DATA_TYPE WHEN 'float' THEN '` * 1e0' WHEN 'enum' THEN '` + 0' ELSE '`' END, ' AS BINARY)),\"-\")') FROM information_schema.COLUMNS WHERE TABLE_SCHEMA='{schema}' AND TABLE_NAME=REPLACE('{table}','``','`') ORDER BY ORDINAL_POSITION"))
                 .await
                 .unwrap();
             let rows: Vec<String> = conn

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::transaction::{Change, End, Table};
 
 /// Changes with every change of a frame's form. Two agents of different protocols do not talk.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// Who comes and what for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

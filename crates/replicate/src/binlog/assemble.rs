@@ -76,6 +76,9 @@ pub struct Assembler {
     at: At,
     skip_to: At,
     group: Group,
+    /// What the transaction under way holds.
+    holds_definition: bool,
+    holds_rows: bool,
     /// A format description was read: from here on the library knows whether events end in a checksum.
     described: bool,
     /// The server's table numbers, as last mapped.
@@ -108,6 +111,8 @@ impl Assembler {
             at: At { offset: 4, ..from },
             skip_to: from,
             group: Group::None,
+            holds_definition: false,
+            holds_rows: false,
             described: false,
             mapped: HashMap::new(),
             known: HashMap::new(),
@@ -172,6 +177,7 @@ impl Assembler {
             return Ok(());
         }
         if self.group != Group::None {
+            (self.holds_definition, self.holds_rows) = (false, false);
             self.group = Group::None;
             items.push(Item::Abandoned);
         }
@@ -218,12 +224,7 @@ impl Assembler {
                 Ok(())
             }
             Class::Commit => self.end(items),
-            // A transaction that was rolled back is logged if it made a temporary table. Rows of other engines,
-            // which stay, are logged in transactions of their own.
-            Class::Rollback => {
-                items.push(Item::Abandoned);
-                self.end(items)
-            }
+            Class::Rollback => self.rolled_back(items),
             Class::Savepoint(sql) => {
                 items.push(Item::Change(Change::Savepoint(sql)));
                 Ok(())
@@ -232,6 +233,7 @@ impl Assembler {
                 Err(setting("binlog_format", "ROW", &format!("the statement {}", excerpt(&statement))))
             }
             Class::Account | Class::Local | Class::Definition { .. } | Class::Refused { .. } => {
+                self.holds_definition = true;
                 items.push(Item::Change(Change::Statement(statement)));
                 match self.group {
                     // CREATE TABLE … SELECT: rows follow the statement.
@@ -287,12 +289,31 @@ impl Assembler {
                 })?)
             }
         };
+        self.holds_rows = true;
         let foreign_key_checks = flags & ROWS_WITHOUT_FOREIGN_KEY_CHECKS == 0;
         items.push(Item::Change(Change::Rows { table: *number, foreign_key_checks, rows }));
         Ok(())
     }
 
+    /// A transaction that was rolled back is logged if it made a temporary table: nothing of it stays. (Rows of other
+    /// engines, which would stay, are logged in transactions of their own.) A definition commits by itself: MariaDB
+    /// logs the DROP TABLE that is left of a failed CREATE OR REPLACE within a transaction that is rolled back.
+    fn rolled_back(&mut self, items: &mut Vec<Item>) -> Result<(), DecodeError> {
+        match (self.holds_definition, self.holds_rows) {
+            (true, true) => Err(DecodeError::Unsupported(
+                "the log holds a ROLLBACK of rows behind a definition: the standby must be seeded again"
+                    .into(),
+            )),
+            (true, false) => self.end(items),
+            (false, _) => {
+                items.push(Item::Abandoned);
+                self.end(items)
+            }
+        }
+    }
+
     fn end(&mut self, items: &mut Vec<Item>) -> Result<(), DecodeError> {
+        (self.holds_definition, self.holds_rows) = (false, false);
         self.group = Group::None;
         items.push(Item::End(End { at: self.at, heartbeat_at_ms: None }));
         Ok(())
@@ -409,6 +430,21 @@ mod tests {
         assert_eq!(ends(&items), [90], "rows may follow");
         a.event(&event(16, 240, &[0; 8]), &mut items).unwrap();
         assert_eq!(ends(&items), [90, 240]);
+    }
+
+    #[test]
+    fn of_what_was_rolled_back_only_definitions_stay() {
+        let (mut a, mut items) = (begin(At { file: 1, offset: 4 }), Vec::new());
+        a.event(&event(162, 42, &gtid(0)), &mut items).unwrap();
+        a.event(&event(2, 90, &query_body("SAVEPOINT `x`")), &mut items).unwrap();
+        a.event(&event(2, 120, &query_body("ROLLBACK")), &mut items).unwrap();
+        assert_eq!(items[1], Item::Abandoned);
+        assert_eq!(ends(&items), [120]);
+        items.clear();
+        a.event(&event(162, 162, &gtid(0)), &mut items).unwrap();
+        a.event(&event(2, 200, &query_body("DROP TABLE IF EXISTS t")), &mut items).unwrap();
+        a.event(&event(2, 240, &query_body("ROLLBACK")), &mut items).unwrap();
+        assert!(matches!(items.as_slice(), [Item::Change(Change::Statement(_)), Item::End(_)]), "{items:?}");
     }
 
     #[test]

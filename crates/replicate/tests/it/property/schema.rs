@@ -148,7 +148,8 @@ pub(super) async fn shapes(conn: &mut Conn) -> Result<Vec<Shape>, mysql_async::E
              ORDER BY TABLE_NAME, ORDINAL_POSITION"
         ))
         .await?;
-    let keys: Vec<(String, String, String, u64)> = conn
+    type Key = (String, String, String, u64);
+    let keys: Vec<Key> = conn
         .query(format!(
             "SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME, NON_UNIQUE FROM information_schema.STATISTICS
              WHERE TABLE_SCHEMA='{SCHEMA}' ORDER BY 1, 2, SEQ_IN_INDEX"
@@ -168,9 +169,7 @@ pub(super) async fn shapes(conn: &mut Conn) -> Result<Vec<Shape>, mysql_async::E
             indexes.dedup();
             all.push(Shape { name: table.clone(), columns: Vec::new(), indexes });
         }
-        let in_key = |of: &dyn Fn(&(String, String, String, u64)) -> bool| {
-            keys.iter().any(|k| k.0 == table && k.2 == name && of(k))
-        };
+        let in_key = |of: fn(&Key) -> bool| keys.iter().any(|k| k.0 == table && k.2 == name && of(k));
         let primary = in_key(&|k| k.1 == "PRIMARY");
         let unique = in_key(&|k| k.1 != "PRIMARY" && k.3 == 0);
         let refers = referring.iter().any(|r| r.0 == table && r.1 == name);

@@ -170,8 +170,8 @@ pub(super) async fn shapes(conn: &mut Conn) -> Result<Vec<Shape>, mysql_async::E
             all.push(Shape { name: table.clone(), columns: Vec::new(), indexes });
         }
         let in_key = |of: fn(&Key) -> bool| keys.iter().any(|k| k.0 == table && k.2 == name && of(k));
-        let primary = in_key(&|k| k.1 == "PRIMARY");
-        let unique = in_key(&|k| k.1 != "PRIMARY" && k.3 == 0);
+        let primary = in_key(|k| k.1 == "PRIMARY");
+        let unique = in_key(|k| k.1 != "PRIMARY" && k.3 == 0);
         let refers = referring.iter().any(|r| r.0 == table && r.1 == name);
         let shape = all.last_mut().unwrap();
         shape.columns.push(Column {

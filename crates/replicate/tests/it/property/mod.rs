@@ -39,7 +39,7 @@ fn number(variable: &str) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_written_arrives_through_every_interruption() {
-    let rounds = number("GHOSTLIGHT_PROPERTY_ROUNDS").unwrap_or(8);
+    let rounds = number("GHOSTLIGHT_PROPERTY_ROUNDS").unwrap_or(6);
     let seeds: Vec<u64> = match (number("GHOSTLIGHT_PROPERTY_SEED"), number("GHOSTLIGHT_PROPERTY_RUNS")) {
         (Some(seed), _) => vec![seed],
         (None, Some(runs)) => (0..runs).map(|_| u64::from(rand::random::<u32>())).collect(),

@@ -8,6 +8,7 @@ mod ddl;
 mod session;
 mod sql;
 mod target;
+pub(crate) mod upsert;
 
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
@@ -43,7 +44,7 @@ use crate::{
     transaction::{At, End, Table},
 };
 
-/// A standby, in one epoch and one life of its data. Used by [`follow`] and by [`crate::seed::run`].
+/// A standby, in one epoch and one life of its data. Used by [`follow`] and by [`crate::copy::fill::run`].
 #[derive(Clone, Debug)]
 pub struct StandbyConfig {
     /// This site's database.
@@ -356,7 +357,7 @@ impl Following<'_> {
             }
             Down::Alive => return Ok(()),
             Down::Refused(why) => return Err(why.into()),
-            Down::Seeding(_) | Down::Seeded => return Err(LinkError::Senseless.into()),
+            Down::Outline(_) | Down::Chunk(_) => return Err(LinkError::Senseless.into()),
         };
         Ok(self.checkpoint.step(event, &mut self.effects)?)
     }

@@ -140,7 +140,8 @@ fn of_a_primarys_data(site: &Site, register: Option<&Register>, here: &Snapshot,
 fn of_a_standbys_data(site: &Site, register: Option<&Register>, here: &Snapshot, look: &Look) -> Duty {
     let (epoch, primary) = (here.row.epoch, &here.row.primary);
     let slot = look.slots.iter().find(|s| s.slot.epoch == epoch && s.slot.origin == *primary);
-    let attached = slot.filter(|s| s.is_attached());
+    // While a copy is under way the slot follows the stream, but the data are no prefix of it yet.
+    let attached = slot.filter(|s| s.is_attached() && !here.seeding);
     let Some(register) = register else {
         return match attached {
             Some(slot) => Duty::Follow(here.incarnation, slot.slot.clone()),
@@ -165,7 +166,7 @@ fn of_a_standbys_data(site: &Site, register: Option<&Register>, here: &Snapshot,
             ))
         };
     }
-    if here.seeding && attached.is_none() {
+    if here.seeding {
         // A copy that was never finished. It holds nothing of its own, so it may begin again at any time.
         return if register.epoch == epoch
             && register.primary == *primary
@@ -361,7 +362,8 @@ mod tests {
         check(register(5, 2, "aws", 3), seeding(row(2, "aws", 3, Some(2)), Some("seed:1:1")), "seed 3");
         check(register(5, 2, "aws", 4), seeding(row(2, "aws", 3, None), None), "begin standby");
         check(register(5, 3, "aws", 3), seeding(row(2, "aws", 3, None), None), "begin standby");
-        check(register(5, 2, "aws", 3), seeding(row(2, "aws", 3, Some(2)), None), "follow 3");
+        check(register(5, 2, "aws", 3), seeding(row(2, "aws", 3, Some(2)), None), "seed 3");
+        check(None, seeding(row(2, "aws", 3, Some(2)), None), "wait");
         check(register(5, 2, "aws", 3), seeding(row(2, "aws", 3, Some(2)), Some("unknown")), "seed 3");
     }
 

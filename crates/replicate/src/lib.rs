@@ -4,7 +4,7 @@
 //! of [`transaction`], each row against the schema that stands in front of it in the log; [`filter`] drops what
 //! must not travel; [`ship`] sends the rest down the [`link`]. On the standby's side [`apply`] takes the frames,
 //! lets [`checkpoint`] decide what is executed when, and sends a watermark back after each COMMIT. A standby that
-//! holds nothing yet is filled by [`seed`].
+//! holds nothing yet is filled by [`copy`], which also proves that two databases hold the same.
 //!
 //! ```text
 //!   primary's database ──binlog──▶ ship ══════ link ══════▶ apply ──SQL──▶ standby's database
@@ -39,6 +39,7 @@ pub mod binlog;
 pub mod canary;
 pub mod check;
 pub mod checkpoint;
+pub mod copy;
 pub mod database;
 pub mod duty;
 pub mod fence;
@@ -52,7 +53,6 @@ pub mod promote;
 pub mod register;
 pub mod row;
 pub mod schema;
-pub mod seed;
 pub mod ship;
 pub mod statement;
 pub mod status;

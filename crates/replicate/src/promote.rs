@@ -94,6 +94,9 @@ pub fn judge(
             row.incarnation, register.standby_incarnation
         ));
     }
+    if row.seeding {
+        return Judgement::Refuse("these data are a copy that is not complete".into());
+    }
     let mut attached =
         slots.iter().filter(|s| s.slot.epoch == row.row.epoch && s.slot.origin == row.row.primary);
     match (attached.next(), attached.next()) {

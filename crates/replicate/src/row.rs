@@ -168,16 +168,6 @@ pub async fn raise(conn: &mut Conn, epoch: Epoch, primary: &Site) -> Result<bool
     Ok(conn.affected_rows() == 1)
 }
 
-/// Notes that the copying has ended: from now on these data count.
-pub async fn seeded(conn: &mut Conn, incarnation: Incarnation) -> Result<(), DatabaseError> {
-    conn.exec_drop(
-        "UPDATE ghostlight.site SET seeding = 0 WHERE id = 1 AND incarnation = ?",
-        (incarnation.0,),
-    )
-    .await?;
-    Ok(())
-}
-
 /// Turns a standby's data into a copy under way, in a new life: from this commit on nobody can promote or continue
 /// them. `false` if they are not a standby's, or of a later epoch than `birth`; then nothing was changed.
 pub async fn fill_anew(conn: &mut Conn, site: &Site, birth: &Birth) -> Result<bool, DatabaseError> {

@@ -14,12 +14,15 @@ pub const SCHEMA: &str = "ghostlight";
 /// Every table, in words that MariaDB and MySQL share. Columns keep their meaning for ever; new ones have defaults.
 ///
 /// - `site`: this database's row. `seeding` is 1 from the making of a standby until its first slot is attached:
-///   what is in such a database is a copy that nobody has written to.
+///   what is in such a database is a copy that nobody has written to. It is 0 from the commit on that ends the copy.
 /// - `applied`: how far another database's stream is applied here; see [`crate::checkpoint`].
 /// - `failover`: where the old primary's stream ended, written by each promotion.
 /// - `heartbeat`: a commit of the transaction path. It also remembers the end of this database's own log, so that a
 ///   log that begins anew is found out: (`stream`, `file`, `offset`, `gtid`) lie just before the heartbeat itself.
-const TABLES: [&str; 4] = [
+/// - `copying`: while `site.seeding` is 1, every table of the application and how far it is copied; see
+///   [`crate::copy::fill`].
+/// - `watermark`: changed to make a commit, for whoever must wait until the log goes on.
+const TABLES: [&str; 6] = [
     "CREATE TABLE IF NOT EXISTS ghostlight.site (
         id TINYINT UNSIGNED NOT NULL PRIMARY KEY,
         epoch BIGINT UNSIGNED NOT NULL,
@@ -58,6 +61,17 @@ const TABLES: [&str; 4] = [
         file BIGINT UNSIGNED NOT NULL DEFAULT 0,
         `offset` BIGINT UNSIGNED NOT NULL DEFAULT 0,
         gtid VARCHAR(1024) NOT NULL DEFAULT ''
+    ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
+    "CREATE TABLE IF NOT EXISTS ghostlight.copying (
+        table_schema VARCHAR(64) NOT NULL,
+        table_name VARCHAR(64) NOT NULL,
+        up_to LONGTEXT CHARACTER SET ascii NULL,
+        complete TINYINT UNSIGNED NOT NULL DEFAULT 0,
+        PRIMARY KEY (table_schema, table_name)
+    ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
+    "CREATE TABLE IF NOT EXISTS ghostlight.watermark (
+        id TINYINT UNSIGNED NOT NULL PRIMARY KEY,
+        n BIGINT UNSIGNED NOT NULL
     ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
 ];
 

@@ -1,10 +1,12 @@
-//! The primary's side of the link: sends this database's log, or a copy of its data, to the peer's agent.
+//! The primary's side of the link: sends this database's log, and what the peer asks of its tables, to the peer's
+//! agent.
 //!
 //! Always true here: nothing is sent unless this site is primary in the epoch that the peer asked for, and a peer
 //! is dropped the moment that changes. One peer at a time; a newer connection replaces an older one, which may
 //! be a half-open rest of a cut link. What a watermark means to answers is not known here.
 
-mod snapshot;
+mod outline;
+mod walk;
 
 use std::{convert::Infallible, time::Duration};
 
@@ -12,13 +14,14 @@ use model::{Epoch, Site, StreamId, Watermark};
 use runtime::process::Shutdown;
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
 
+use self::walk::Walker;
 use crate::{
-    binlog::{AtEnd, Log, LogError},
+    binlog::{AtEnd, Item, Log, LogError},
     database::{DatabaseConfig, DatabaseError},
     filter::Filter,
     link::{
@@ -28,6 +31,12 @@ use crate::{
     },
     transaction::At,
 };
+
+/// So many wishes of the peer may wait.
+const ASKS_WAITING_MAX: usize = 16;
+
+/// Between a transaction's being in the log and its being visible lie the server's own last steps of a commit.
+const NOT_YET_VISIBLE: Duration = Duration::from_micros(200);
 
 /// What this site's shipper needs to know once.
 #[derive(Clone, Debug)]
@@ -209,12 +218,13 @@ impl Peer {
             Want::Log(position) => {
                 let from = At::from(position);
                 let database = &self.config.database;
+                let (asks_to, asks) = mpsc::channel(ASKS_WAITING_MAX);
                 tokio::select! {
-                    outcome = pump(database, from, &mut sender) => outcome.map(|never| match never {}),
-                    outcome = take_watermarks(&mut receiver, authority, request, &self.watermarks) => outcome.map(|never| match never {}),
+                    outcome = pump(database, from, &mut sender, asks) => outcome.map(|never| match never {}),
+                    outcome = listen(&mut receiver, authority, request, &self.watermarks, &asks_to) => outcome.map(|never| match never {}),
                 }
             }
-            Want::Seed => snapshot::send(&self.config.database, &authority.stream, &mut sender).await,
+            Want::Outline => outline::send(&self.config.database, &authority.stream, &mut sender).await,
         };
         if let Err(e) = &outcome
             && let Some(why) = e.refusal()
@@ -226,51 +236,100 @@ impl Peer {
     }
 }
 
-/// Sends the log behind `from`, without end.
-async fn pump(database: &DatabaseConfig, from: At, sender: &mut Sender) -> Result<Infallible, ShipError> {
+/// Sends the log behind `from`, without end, and in it the chunks that the peer asks for.
+async fn pump(
+    database: &DatabaseConfig,
+    from: At,
+    sender: &mut Sender,
+    mut asks: mpsc::Receiver<Up>,
+) -> Result<Infallible, ShipError> {
     let mut log = Log::open(database, from, AtEnd::Wait).await?;
     let (mut filter, mut packer) = (Filter::default(), Packer::default());
     let (mut items, mut frames) = (Vec::new(), Vec::new());
+    let mut walker = Walker::new(database.clone());
+    // The end of the last transaction that was taken from the log, and whether one is under way.
+    let (mut sent, mut changed) = (from, false);
     loop {
-        match timeout(ALIVE_EVERY, log.next(&mut items)).await {
-            Err(_) => sender.send(&Down::Alive).await?,
-            Ok(more) => {
-                if !more? {
-                    let lost = "the server closed its log; it may be shutting down".to_owned();
-                    return Err(DatabaseError::Lost(lost).into());
-                }
-            }
+        while let Ok(asked) = asks.try_recv() {
+            walker.take(asked);
         }
-        loop {
-            for item in items.drain(..) {
-                if let Some(item) = filter.pass(item).map_err(LogError::Decode)? {
-                    packer.push(item, &mut frames);
-                }
-            }
-            let ready = log.next_ready(&mut items)?;
-            if !ready {
+        // Only here, between two events: a chunk never stands within a transaction.
+        let between = log.is_between();
+        if between {
+            if walker.due(log.at()) {
                 packer.settle(&mut frames);
+                feed(sender, &mut frames).await?;
+                let chunk = loop {
+                    match timeout(ALIVE_EVERY, walker.chunk()).await {
+                        Err(_) => sender.send(&Down::Alive).await?,
+                        Ok(chunk) => break chunk?,
+                    }
+                };
+                if let Some(chunk) = chunk {
+                    sender.feed(&Down::Chunk(Box::new(chunk))).await?;
+                }
             }
-            for frame in frames.drain(..) {
-                sender.feed(&frame).await?;
-            }
-            if !ready {
-                break;
+            if walker.wants() && !walker.open(sent).await? {
+                // It is in the log and will be visible with the server's next step.
+                sleep(NOT_YET_VISIBLE).await;
             }
         }
-        sender.flush().await?;
+        if !(between && walker.due(log.at())) && !log.next_ready(&mut items)? {
+            packer.settle(&mut frames);
+            feed(sender, &mut frames).await?;
+            sender.flush().await?;
+            if walker.wants() {
+                continue;
+            }
+            tokio::select! {
+                next = timeout(ALIVE_EVERY, log.next(&mut items)) => match next {
+                    Err(_) => sender.send(&Down::Alive).await?,
+                    Ok(more) => if !more? {
+                        let lost = "the server closed its log; it may be shutting down".to_owned();
+                        return Err(DatabaseError::Lost(lost).into());
+                    },
+                },
+                Some(asked) = asks.recv() => walker.take(asked),
+            }
+        }
+        for item in items.drain(..) {
+            match &item {
+                Item::Change(_) => changed = true,
+                Item::End(end) if std::mem::take(&mut changed) => sent = end.at,
+                Item::End(_) | Item::Table { .. } | Item::Abandoned => {}
+            }
+            if let Some(item) = filter.pass(item).map_err(LogError::Decode)? {
+                packer.push(item, &mut frames);
+            }
+        }
+        feed(sender, &mut frames).await?;
     }
 }
 
-/// Takes the peer's watermarks, without end. What is not of this stream, epoch and incarnation is not believed.
-async fn take_watermarks(
+async fn feed(sender: &mut Sender, frames: &mut Vec<Down>) -> Result<(), LinkError> {
+    for frame in frames.drain(..) {
+        sender.feed(&frame).await?;
+    }
+    Ok(())
+}
+
+/// Takes the peer's watermarks and wishes, without end. A watermark that is not of this stream, epoch and incarnation
+/// is not believed.
+async fn listen(
     receiver: &mut Receiver,
     authority: &Authority,
     request: &Request,
     watermarks: &watch::Sender<Option<Watermark>>,
+    asks: &mpsc::Sender<Up>,
 ) -> Result<Infallible, ShipError> {
     loop {
-        let Up::Watermark(new) = receiver.receive().await?;
+        let new = match receiver.receive().await? {
+            Up::Watermark(new) => new,
+            asked => {
+                asks.send(asked).await.map_err(|_| LinkError::Closed)?;
+                continue;
+            }
+        };
         let ours = new.epoch == authority.epoch
             && new.position.stream == authority.stream
             && new.incarnation == request.incarnation;

@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     apply::{self, FollowProgress, StandbyConfig, StandbyError},
-    canary,
+    canary, copy,
     database::{DatabaseConfig, DatabaseError},
     duty::{Look, UNTOUCHED},
     fence, heartbeat,
@@ -28,7 +28,6 @@ use crate::{
     register::{RegisterHandle, Seen, Silent},
     row,
     schema::{self, Birth},
-    seed,
 };
 
 /// Longer than this no act lasts.
@@ -442,15 +441,11 @@ async fn standby(
     stop: Shutdown,
 ) -> Result<(), StandbyError> {
     if seeding {
-        let Some(slot) = seed::run(config.clone(), progress.clone(), stop.clone()).await? else {
+        let Some(slot) = copy::fill::run(config.clone(), progress.clone(), stop.clone()).await? else {
             return Ok(());
         };
         tracing::info!(at = %slot.position, "the copy of the primary's data is complete");
     }
-    // Also after a crash between the end of the copy and this note.
-    let mut conn = config.database.open().await?;
-    row::seeded(&mut conn, config.incarnation).await?;
-    drop(conn);
     let follower_stop = stop.child_token();
     let follow = apply::follow(config.clone(), progress.clone(), follower_stop.clone());
     tokio::pin!(follow);

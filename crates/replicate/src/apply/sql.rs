@@ -13,7 +13,7 @@ use crate::transaction::{At, Kind, Row, Rows, Value};
 const INSERT_BYTES_MAX: usize = 256 * 1024;
 
 /// [`SQL_MODE`] without its strictness.
-const LENIENT_SQL_MODE: &str = "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION";
+pub(super) const LENIENT_SQL_MODE: &str = "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION";
 
 /// `name` as an identifier.
 pub(crate) fn quoted(name: &str) -> String {

@@ -115,6 +115,16 @@ impl Target {
         })
     }
 
+    /// Its name, quoted, with its schema.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it has a primary key.
+    pub(crate) fn has_key(&self) -> bool {
+        !self.key.is_empty()
+    }
+
     /// The columns that are written.
     pub(super) fn written(&self) -> impl Iterator<Item = &TargetColumn> {
         self.columns.iter().filter(|c| !c.computed)

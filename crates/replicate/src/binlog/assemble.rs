@@ -129,6 +129,11 @@ impl Assembler {
         self.at
     }
 
+    /// Whether no transaction is under way.
+    pub fn is_between(&self) -> bool {
+        self.group == Group::None
+    }
+
     /// Takes the next event; what it says is added to `items`.
     pub fn event(&mut self, event: &RawEvent<'_>, items: &mut Vec<Item>) -> Result<(), DecodeError> {
         if event.kind == kind::ROTATE {

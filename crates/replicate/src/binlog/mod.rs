@@ -153,6 +153,11 @@ impl Log {
         self.assembler.at()
     }
 
+    /// Whether no transaction is under way behind the last event that was taken.
+    pub fn is_between(&self) -> bool {
+        self.assembler.is_between()
+    }
+
     fn take(
         &mut self,
         event: Result<mysql_async::binlog::events::Event, mysql_async::Error>,

@@ -6,7 +6,10 @@
 use model::{Epoch, Incarnation, Position, Site, Watermark};
 use serde::{Deserialize, Serialize};
 
-use crate::transaction::{Change, End, Table};
+use crate::{
+    copy::{Chunk, Outline, Walk},
+    transaction::{Change, End, Table},
+};
 
 /// Changes with every change of a frame's form. Two agents of different protocols do not talk.
 pub const PROTOCOL: u32 = 4;
@@ -31,8 +34,8 @@ pub struct Request {
 pub enum Want {
     /// The log behind this position.
     Log(Position),
-    /// A copy of all application data.
-    Seed,
+    /// All definitions of the application.
+    Outline,
 }
 
 /// How the primary's side takes it.
@@ -70,7 +73,7 @@ pub enum Down {
         /// What it looks like.
         table: Table,
     },
-    /// The next steps of a transaction, or of a seed. With `end`, they are its last.
+    /// The next steps of a transaction. With `end`, they are its last.
     Part {
         /// In order.
         changes: Vec<Change>,
@@ -79,10 +82,10 @@ pub enum Down {
     },
     /// The parts since the last end are void.
     Abandoned,
-    /// A seed begins. It shows the data as they are at this position of the primary's log.
-    Seeding(Position),
-    /// The seed is complete.
-    Seeded,
+    /// All definitions.
+    Outline(Box<Outline>),
+    /// A range of a table as it is here, between what stands before and behind it.
+    Chunk(Box<Chunk>),
     /// Nothing to say, and still there.
     Alive,
     /// The end of it.
@@ -94,4 +97,13 @@ pub enum Down {
 pub enum Up {
     /// Durably applied up to here.
     Watermark(Watermark),
+    /// Send chunks of a table.
+    Walk(Box<Walk>),
+    /// Send more chunks of that walk.
+    More {
+        /// Its number.
+        walk: u32,
+        /// How many more.
+        chunks: u32,
+    },
 }

@@ -369,7 +369,7 @@ mod tests {
             site: Site::new("aws"),
             epoch: Epoch(1),
             incarnation: Incarnation(1),
-            want: Want::Seed,
+            want: Want::Outline,
         }
     }
 

@@ -11,6 +11,7 @@ mod barrier;
 mod canary;
 mod check;
 mod conflicts;
+mod copying;
 mod crash;
 mod equal;
 mod fence;

@@ -11,11 +11,10 @@ use model::{Epoch, Incarnation, Position, Site, StreamId, Watermark, topology::W
 use mysql_async::{Conn, prelude::Queryable};
 use replicate::{
     apply::{self, FollowProgress, StandbyConfig, StandbyError},
-    binlog,
+    binlog, copy,
     database::DatabaseConfig,
     link,
     schema::{self, Birth},
-    seed,
     ship::{self, Authority, ShipConfig},
 };
 use runtime::{process::Shutdown, secret::Secret};
@@ -220,7 +219,7 @@ impl Pair {
     pub(crate) async fn seed(&self, shipping: &Shipping) -> Result<Position, StandbyError> {
         let (progress, _) = watch::channel(FollowProgress::default());
         let config = self.config(&self.b, shipping, &self.a.site, 1);
-        let slot = tokio::time::timeout(PATIENCE, seed::run(config, progress, Shutdown::new())).await;
+        let slot = tokio::time::timeout(PATIENCE, copy::fill::run(config, progress, Shutdown::new())).await;
         Ok(slot.expect("the seed ends")?.expect("nobody stopped it").position)
     }
 

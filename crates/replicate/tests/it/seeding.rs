@@ -6,7 +6,7 @@ use model::{Site, agent::StandbyPhase};
 use mysql_async::prelude::Queryable;
 use replicate::{
     apply::{FollowProgress, StandbyError},
-    seed,
+    copy,
 };
 use runtime::process::Shutdown;
 use tokio::{sync::watch, time::sleep};
@@ -64,24 +64,29 @@ async fn a_seed_while_writes_and_definitions_go_on_comes_out_equal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupted_seed_begins_again_and_no_slot_is_attached_before_its_end() {
+async fn an_interrupted_seed_goes_on_and_nothing_is_attached_before_its_end() {
     let pair = Pair::start().await;
     pair.a.run(SHOP).await;
     let shipping = pair.ship(&pair.a, 1).await;
     let (progress, mut seen) = watch::channel(FollowProgress::default());
     let stop = Shutdown::new();
     let config = pair.config(&pair.b, &shipping, &pair.a.site, 1);
-    let seeding = tokio::spawn(seed::run(config.clone(), progress, stop.clone()));
+    let seeding = tokio::spawn(copy::fill::run(config.clone(), progress, stop.clone()));
     seen.wait_for(|p| p.rows_seeded > 0).await.unwrap();
     assert_eq!(seen.borrow().phase, StandbyPhase::Seeding);
     seeding.abort();
     drop(seeding.await);
-    pair.b.run(&["UPDATE ghostlight.site SET seeding=0"]).await;
-    let pending: String = pair.b.scalar("SELECT pending FROM ghostlight.applied").await;
-    assert!(pending.starts_with("seed:"), "{pending}");
-    let e = pair.follow(&shipping).stopped().await;
-    assert!(matches!(e, StandbyError::NoSlot(_)), "{e:?}");
+    let seeding: u8 = pair.b.scalar("SELECT seeding FROM ghostlight.site").await;
+    assert_eq!(seeding, 1);
+    let copied: u64 =
+        pair.b.scalar("SELECT COUNT(*) FROM ghostlight.copying WHERE up_to IS NOT NULL OR complete").await;
+    assert!(copied > 0, "what is copied is noted");
+    // Rows behind the note are not read again: one of them goes missing, and nobody notices.
+    pair.b.run(&["DELETE FROM shop.a_child WHERE id=1"]).await;
     pair.seed(&shipping).await.unwrap();
+    let rows: u64 = pair.b.scalar("SELECT COUNT(*) FROM shop.a_child").await;
+    assert_eq!(rows, 19_999, "it went on where it was");
+    pair.a.run(&["DELETE FROM shop.a_child WHERE id=1"]).await;
     pair.check_equal().await;
 }
 
@@ -98,7 +103,7 @@ async fn a_database_that_holds_something_is_not_overwritten() {
         .await;
     let shipping = pair.ship(&pair.a, 1).await;
     let e = pair.seed(&shipping).await.unwrap_err();
-    assert!(matches!(e, StandbyError::Conflict(_)) && e.to_string().contains("precious"), "{e:?}");
+    assert!(matches!(e, StandbyError::Conflict(_)), "{e:?}");
     pair.b.run(&["INSERT INTO precious.t VALUES (1)"]).await;
 }
 

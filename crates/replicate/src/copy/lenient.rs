@@ -1,0 +1,187 @@
+//! The stream's changes applied to a database that does not hold everything yet: the effect, without the expectation.
+//!
+//! A row that comes or changes is written whole, whatever was there; a row that goes is deleted if it is there. What
+//! of it touches rows that are not copied yet is made right by their chunk; what touches copied rows is what the
+//! primary did. Cascades are not in the log. So a parent that goes, or changes what its children refer to, is first
+//! put there as it was, and then goes or changes with foreign keys checked: the children that are here follow it.
+
+use std::collections::{HashMap, HashSet};
+
+use mysql_async::{Conn, prelude::Queryable};
+
+use crate::{
+    apply::{Target, upsert},
+    database::DatabaseError,
+    filter::APPLICATIONS_SQL,
+    transaction::{Row, Rows, Table},
+};
+
+/// Errors of a foreign key that stale rows can cause: a child refers to what goes, a parent is not there, a row that
+/// a cascade would make is there already.
+const STALE_RELATION: [u16; 5] = [1451, 1452, 1557, 1761, 1762];
+
+/// Statements that go in one packet hold at most so many bytes.
+const PACKET_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+type Name = (String, String);
+
+/// The foreign keys whose cascades must be followed.
+#[derive(Debug, Default)]
+pub(crate) struct Relations {
+    /// Of a parent: the columns that children refer to.
+    referenced: HashMap<Name, Vec<String>>,
+    children: HashMap<Name, Vec<Name>>,
+}
+
+impl Relations {
+    /// Reads them.
+    pub(crate) async fn read(conn: &mut Conn) -> Result<Relations, DatabaseError> {
+        let found: Vec<(String, String, String, String, String)> = conn
+            .query(format!(
+                "SELECT k.REFERENCED_TABLE_SCHEMA, k.REFERENCED_TABLE_NAME, k.REFERENCED_COLUMN_NAME, k.TABLE_SCHEMA, k.TABLE_NAME
+                 FROM information_schema.KEY_COLUMN_USAGE k JOIN information_schema.REFERENTIAL_CONSTRAINTS r
+                   ON r.CONSTRAINT_SCHEMA=k.CONSTRAINT_SCHEMA AND r.CONSTRAINT_NAME=k.CONSTRAINT_NAME AND r.TABLE_NAME=k.TABLE_NAME
+                 WHERE k.REFERENCED_TABLE_NAME IS NOT NULL AND k.REFERENCED_TABLE_SCHEMA {APPLICATIONS_SQL}
+                   AND (r.UPDATE_RULE NOT IN ('RESTRICT','NO ACTION') OR r.DELETE_RULE NOT IN ('RESTRICT','NO ACTION'))"
+            ))
+            .await?;
+        let mut relations = Relations::default();
+        for (schema, name, column, child_schema, child) in found {
+            let parent = (schema, name);
+            relations.referenced.entry(parent.clone()).or_default().push(column);
+            relations.children.entry(parent).or_default().push((child_schema, child));
+        }
+        Ok(relations)
+    }
+
+    fn of(&self, table: &Table) -> Option<&Vec<String>> {
+        self.referenced.get(&(table.schema.clone(), table.name.clone()))
+    }
+
+    /// Everything that a cascade from `table` can reach.
+    fn descendants(&self, table: &Table) -> HashSet<Name> {
+        let (mut all, mut next) = (HashSet::new(), vec![(table.schema.clone(), table.name.clone())]);
+        while let Some(parent) = next.pop() {
+            for child in self.children.get(&parent).into_iter().flatten() {
+                if all.insert(child.clone()) {
+                    next.push(child.clone());
+                }
+            }
+        }
+        all
+    }
+}
+
+/// Applies `rows` in the transaction that is open on `conn`, whose foreign keys are not checked. Returns the tables
+/// that must be copied again from their beginning, because stale rows kept a cascade from being followed.
+pub(crate) async fn apply(
+    conn: &mut Conn,
+    table: &Table,
+    target: &Target,
+    relations: &Relations,
+    rows: &Rows,
+    foreign_key_checks: bool,
+) -> Result<HashSet<Name>, DatabaseError> {
+    let referenced = relations.of(table).filter(|_| foreign_key_checks);
+    let mut writing = Writing { conn, sql: String::new() };
+    let mut again = HashSet::new();
+    match rows {
+        Rows::Insert(rows) => writing.replace(rows, target).await?,
+        Rows::Delete(rows) => {
+            for row in rows {
+                let Some(delete) = upsert::delete(row, target) else { continue };
+                if referenced.is_some() {
+                    writing.replace([row], target).await?;
+                    if !writing.cascade(&delete).await? {
+                        again.extend(relations.descendants(table));
+                    }
+                } else {
+                    writing.push(&delete).await?;
+                }
+            }
+        }
+        Rows::Update(rows) => {
+            for (before, after) in rows {
+                let cascades = referenced.filter(|columns| {
+                    changed(table, before, after).any(|name| columns.iter().any(|c| c == name))
+                });
+                if let Some(columns) = cascades
+                    && let Some(update) = upsert::update(before, after, columns, target)
+                {
+                    writing.replace([before], target).await?;
+                    if !writing.cascade(&update).await? {
+                        again.extend(relations.descendants(table));
+                    }
+                } else if table.key.iter().any(|k| before.get(usize::from(*k)) != after.get(usize::from(*k)))
+                    && let Some(delete) = upsert::delete(before, target)
+                {
+                    writing.push(&delete).await?;
+                }
+                writing.replace([after], target).await?;
+            }
+        }
+    }
+    writing.send().await?;
+    Ok(again)
+}
+
+/// The names of the columns that differ.
+fn changed<'a>(table: &'a Table, before: &'a Row, after: &'a Row) -> impl Iterator<Item = &'a str> {
+    let pairs = before.iter().zip(after).zip(&table.columns);
+    pairs.filter(|((before, after), _)| before != after).map(|(_, column)| column.name.as_str())
+}
+
+/// Statements on their way, in order.
+struct Writing<'a> {
+    conn: &'a mut Conn,
+    sql: String,
+}
+
+impl Writing<'_> {
+    async fn push(&mut self, sql: &str) -> Result<(), DatabaseError> {
+        if self.sql.len() + sql.len() > PACKET_BYTES_MAX {
+            self.send().await?;
+        }
+        if !self.sql.is_empty() {
+            self.sql.push(';');
+        }
+        self.sql.push_str(sql);
+        Ok(())
+    }
+
+    async fn replace<'r>(
+        &mut self,
+        rows: impl IntoIterator<Item = &'r Row>,
+        target: &Target,
+    ) -> Result<(), DatabaseError> {
+        let mut statements = Vec::new();
+        upsert::replace(rows, target, &mut statements);
+        for sql in statements {
+            self.push(&sql).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self) -> Result<(), DatabaseError> {
+        match std::mem::take(&mut self.sql) {
+            sql if sql.is_empty() => Ok(()),
+            sql => Ok(self.conn.query_drop(sql).await?),
+        }
+    }
+
+    /// Runs one statement with foreign keys checked. `false`: stale rows were in the way, and it was run without.
+    async fn cascade(&mut self, sql: &str) -> Result<bool, DatabaseError> {
+        self.push("SET foreign_key_checks=1").await?;
+        self.send().await?;
+        let outcome = self.conn.query_drop(sql).await.map_err(DatabaseError::from);
+        self.conn.query_drop("SET foreign_key_checks=0").await?;
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(DatabaseError::Sql { code, .. }) if STALE_RELATION.contains(&code) => {
+                self.conn.query_drop(sql).await?;
+                Ok(false)
+            }
+            Err(e) => Err(e),
+        }
+    }
+}

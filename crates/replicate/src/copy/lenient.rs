@@ -18,7 +18,7 @@ use crate::{
 
 /// Errors of a foreign key that stale rows can cause: a child refers to what goes, a parent is not there, a row that
 /// a cascade would make is there already.
-const STALE_RELATION: [u16; 5] = [1451, 1452, 1557, 1761, 1762];
+const STALE_RELATION: [u16; 6] = [1062, 1451, 1452, 1557, 1761, 1762];
 
 /// Statements that go in one packet hold at most so many bytes.
 const PACKET_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -94,6 +94,7 @@ pub(crate) async fn apply(
                     writing.replace([row], target).await?;
                     if !writing.cascade(&delete).await? {
                         again.extend(relations.descendants(table));
+                        writing.push(&delete).await?;
                     }
                 } else {
                     writing.push(&delete).await?;
@@ -108,9 +109,17 @@ pub(crate) async fn apply(
                 if let Some(columns) = cascades
                     && let Some(update) = upsert::update(before, after, columns, target)
                 {
+                    // Once as it will be, so that stale rows which collide with that are gone; then as it was.
+                    writing.replace([after], target).await?;
+                    if let Some(delete) = upsert::delete(after, target) {
+                        writing.push(&delete).await?;
+                    }
                     writing.replace([before], target).await?;
                     if !writing.cascade(&update).await? {
                         again.extend(relations.descendants(table));
+                        if let Some(delete) = upsert::delete(before, target) {
+                            writing.push(&delete).await?;
+                        }
                     }
                 } else if table.key.iter().any(|k| before.get(usize::from(*k)) != after.get(usize::from(*k)))
                     && let Some(delete) = upsert::delete(before, target)
@@ -169,7 +178,7 @@ impl Writing<'_> {
         }
     }
 
-    /// Runs one statement with foreign keys checked. `false`: stale rows were in the way, and it was run without.
+    /// Runs one statement with foreign keys checked. `false`: stale rows were in the way, and nothing was done.
     async fn cascade(&mut self, sql: &str) -> Result<bool, DatabaseError> {
         self.push("SET foreign_key_checks=1").await?;
         self.send().await?;
@@ -177,10 +186,7 @@ impl Writing<'_> {
         self.conn.query_drop("SET foreign_key_checks=0").await?;
         match outcome {
             Ok(()) => Ok(true),
-            Err(DatabaseError::Sql { code, .. }) if STALE_RELATION.contains(&code) => {
-                self.conn.query_drop(sql).await?;
-                Ok(false)
-            }
+            Err(DatabaseError::Sql { code, .. }) if STALE_RELATION.contains(&code) => Ok(false),
             Err(e) => Err(e),
         }
     }

@@ -254,8 +254,8 @@ async fn pump(
             walker.take(asked);
         }
         // Only here, between two events: a chunk never stands within a transaction.
-        let between = log.is_between();
-        if between {
+        let mut chunk_is_due = false;
+        if log.is_between() {
             if walker.due(log.at()) {
                 packer.settle(&mut frames);
                 feed(sender, &mut frames).await?;
@@ -273,8 +273,9 @@ async fn pump(
                 // It is in the log and will be visible with the server's next step.
                 sleep(NOT_YET_VISIBLE).await;
             }
+            chunk_is_due = walker.due(log.at());
         }
-        if !(between && walker.due(log.at())) && !log.next_ready(&mut items)? {
+        if !chunk_is_due && !log.next_ready(&mut items)? {
             packer.settle(&mut frames);
             feed(sender, &mut frames).await?;
             sender.flush().await?;

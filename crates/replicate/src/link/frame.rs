@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Changes with every change of a frame's form. Two agents of different protocols do not talk.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// Who comes and what for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

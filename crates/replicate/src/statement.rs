@@ -30,6 +30,8 @@ pub enum Class {
         /// What it would define, and why that cannot be.
         why: &'static str,
     },
+    /// A step of an XA transaction.
+    TwoPhase,
     /// Changes rows by a statement.
     Data,
 }
@@ -50,6 +52,7 @@ pub fn classify(sql: &[u8], schema: &str) -> Class {
             | "UNINSTALL",
             _,
         ) => Class::Local,
+        ("XA", _) => Class::TwoPhase,
         ("TRUNCATE", "TABLE") => definition(2),
         ("TRUNCATE", _) => definition(1),
         ("RENAME", "USER") => Class::Account,

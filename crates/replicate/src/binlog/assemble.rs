@@ -14,6 +14,7 @@ use super::{
     bytes::Bytes,
     query,
     table_map::{Charsets, TableMap, read_row},
+    unpack,
 };
 use crate::{
     statement::{Class, classify},
@@ -81,6 +82,8 @@ pub struct Assembler {
     holds_rows: bool,
     /// A format description was read: from here on the library knows whether events end in a checksum.
     described: bool,
+    /// The format description says that MySQL wrote this log, not MariaDB.
+    mysql: bool,
     /// The server's table numbers, as last mapped.
     mapped: HashMap<u64, (u32, Arc<TableMap>)>,
     /// Every description seen, by its bytes: a hot table is described in each transaction, and parsed once.
@@ -114,6 +117,7 @@ impl Assembler {
             holds_definition: false,
             holds_rows: false,
             described: false,
+            mysql: false,
             mapped: HashMap::new(),
             known: HashMap::new(),
         }
@@ -140,9 +144,22 @@ impl Assembler {
             // The first one only repeats what was asked for, and may end in a checksum that nobody cut off.
             return if self.described { self.rotate(event, items) } else { Ok(()) };
         }
-        self.described |= event.kind == kind::FORMAT;
+        if event.kind == kind::FORMAT {
+            self.described = true;
+            self.mysql = written_by_mysql(event.body);
+        }
         if event.end == 0 || event.flags & ARTIFICIAL != 0 || matches!(event.kind, 27 | 41) {
-            return Ok(()); // made up for the connection; not in the log
+            return match event.kind {
+                // Passing over these would lose rows without a word.
+                kind::QUERY
+                | kind::XID
+                | kind::TABLE_MAP
+                | kind::MARIADB_GTID
+                | 23..=25
+                | 30..=34
+                | 38..=40 => Err(DecodeError::Malformed("a part of a transaction has no place in the log")),
+                _ => Ok(()), // made up for the connection; not in the log
+            };
         }
         self.at.offset = unwrap_offset(self.at.offset, event.end);
         if self.at <= self.skip_to && self.at.file == self.skip_to.file {
@@ -160,10 +177,14 @@ impl Assembler {
             kind::INCIDENT => Err(DecodeError::Unsupported(
                 "the server notes that its log has a gap (INCIDENT): the standby must be seeded again".into(),
             )),
-            38 => Err(DecodeError::Unsupported("XA transactions cannot be replicated".into())),
+            38 => Err(DecodeError::Unsupported(TWO_PHASE.into())),
             39 => Err(setting("binlog_row_value_options", "''", "rows with partial JSON updates")),
             40 => Err(setting("binlog_transaction_compression", "OFF", "a compressed transaction")),
-            165..=171 => Err(setting("log_bin_compress", "OFF", "a compressed event")),
+            165 => self.query(&RawEvent { body: &unpack::query(event.body)?, ..*event }, items),
+            166..=171 => {
+                let kind = if event.kind <= 168 { event.kind - 166 + 23 } else { event.kind - 169 + 30 };
+                self.rows(&RawEvent { kind, body: &unpack::rows(kind, event.body)?, ..*event }, items)
+            }
             6..=12 | 17 | 18 => Err(setting("binlog_format", "ROW", "a LOAD DATA statement")),
             _ if event.flags & IGNORABLE != 0 => Ok(()),
             other => {
@@ -210,7 +231,7 @@ impl Assembler {
         let mut body = Bytes(body);
         let (_sequence, _domain, flags) = (body.u64()?, body.u32()?, body.u8()?);
         if flags & XA != 0 {
-            return Err(DecodeError::Unsupported("XA transactions cannot be replicated".into()));
+            return Err(DecodeError::Unsupported(TWO_PHASE.into()));
         }
         if flags & GROUP_COMMIT != 0 {
             body.u64()?;
@@ -222,7 +243,7 @@ impl Assembler {
     }
 
     fn query(&mut self, event: &RawEvent<'_>, items: &mut Vec<Item>) -> Result<(), DecodeError> {
-        let statement = query::read(event.at_s, event.body)?;
+        let mut statement = query::read(event.at_s, event.body)?;
         match classify(&statement.sql, &statement.schema) {
             Class::Begin => {
                 self.group = Group::Open;
@@ -234,11 +255,15 @@ impl Assembler {
                 items.push(Item::Change(Change::Savepoint(sql)));
                 Ok(())
             }
+            Class::TwoPhase => Err(DecodeError::Unsupported(TWO_PHASE.into())),
             Class::Data => {
                 Err(setting("binlog_format", "ROW", &format!("the statement {}", excerpt(&statement))))
             }
             Class::Account | Class::Local | Class::Definition { .. } | Class::Refused { .. } => {
                 self.holds_definition = true;
+                if self.group == Group::Open {
+                    without_start_transaction(&mut statement);
+                }
                 items.push(Item::Change(Change::Statement(statement)));
                 match self.group {
                     // CREATE TABLE … SELECT: rows follow the statement.
@@ -260,7 +285,7 @@ impl Assembler {
         if self.known.len() >= TABLES_MAX {
             self.known.clear();
         }
-        let map = Arc::new(TableMap::read(from.0, &self.charsets)?);
+        let map = Arc::new(TableMap::read(from.0, &self.charsets, self.mysql)?);
         let number = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
         items.push(Item::Table { number, table: Arc::new(map.table.clone()) });
         self.known.insert(from.0.to_vec(), (number, map.clone()));
@@ -356,11 +381,29 @@ fn unwrap_offset(base: u64, end: u32) -> u64 {
     if candidate < base { candidate + (1 << 32) } else { candidate }
 }
 
+/// MariaDB's versions begin at 10, and MySQL's do not reach it.
+fn written_by_mysql(format_description: &[u8]) -> bool {
+    let version = format_description.get(2..52).unwrap_or_default();
+    let major: Vec<u8> = version.iter().copied().take_while(u8::is_ascii_digit).collect();
+    matches!(String::from_utf8_lossy(&major).parse::<u32>(), Ok(..10))
+        && !version.windows(7).any(|w| w == b"MariaDB")
+}
+
 /// The number behind the last dot of a log file's name; whatever follows the digits is not looked at.
 pub(crate) fn file_number(name: &[u8]) -> Option<u64> {
     let dot = name.iter().rposition(|b| *b == b'.')?;
     let digits: Vec<u8> = name[dot + 1..].iter().copied().take_while(u8::is_ascii_digit).collect();
     String::from_utf8(digits).ok()?.parse().ok()
+}
+
+const TWO_PHASE: &str = "the log holds an XA transaction, which cannot be replicated: its second half may come much later, or never; use ordinary transactions";
+
+/// MySQL logs `CREATE TABLE … SELECT` as `CREATE TABLE … START TRANSACTION` with the rows behind it. The definition's
+/// own session would leave that transaction open.
+fn without_start_transaction(statement: &mut Statement) {
+    if let Some(rest) = statement.sql.trim_ascii_end().strip_suffix(b"START TRANSACTION") {
+        statement.sql.truncate(rest.len());
+    }
 }
 
 fn setting(variable: &'static str, needed: &'static str, found: &str) -> DecodeError {

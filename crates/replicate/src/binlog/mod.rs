@@ -8,6 +8,7 @@ mod assemble;
 mod bytes;
 mod query;
 mod table_map;
+mod unpack;
 mod value;
 
 use futures_util::StreamExt;

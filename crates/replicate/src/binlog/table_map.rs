@@ -59,7 +59,7 @@ struct Metadata<'a> {
 
 impl TableMap {
     /// Reads the event's body behind its table number and flags.
-    pub(super) fn read(body: &[u8], charsets: &Charsets) -> Result<TableMap, DecodeError> {
+    pub(super) fn read(body: &[u8], charsets: &Charsets, mysql: bool) -> Result<TableMap, DecodeError> {
         let mut from = Bytes(body);
         let (schema, name) = (terminated_name(&mut from)?, terminated_name(&mut from)?);
         let table = format!("{schema}.{name}");
@@ -149,7 +149,9 @@ impl TableMap {
                 },
                 249..=252 => (next_charset(None)?, Layout::String { length_bytes: small(meta.u8()?)? }),
                 255 => {
-                    next_charset(None)?; // the server lists one for geometries, too
+                    if !mysql {
+                        next_charset(None)?; // MariaDB lists one for geometries, too
+                    }
                     (Kind::Geometry, Layout::String { length_bytes: small(meta.u8()?)? })
                 }
                 _ => {

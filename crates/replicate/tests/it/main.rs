@@ -13,6 +13,7 @@ mod check;
 mod conflicts;
 mod copying;
 mod crash;
+mod decoder;
 mod equal;
 mod fence;
 mod heartbeat;

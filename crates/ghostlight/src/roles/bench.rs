@@ -4,7 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use lab::bench::{
-    apply::{self, Apply, Told, Workload},
+    apply::{
+        self, Apply, Told, Workload,
+        backlog::{self, Backlog},
+        latency::{self, Latency},
+    },
     booking::{self, Booking, Line},
 };
 use runtime::process::{Shutdown, shutdown_on_signal};
@@ -17,6 +21,9 @@ use super::drill::print;
 pub(crate) enum Bench {
     /// One binary log, applied by us and by MariaDB's own replication, at equal durability.
     Apply(ApplyArgs),
+    /// What `bench apply --backlog-rows` starts: follow as standard input says.
+    #[command(hide = true)]
+    Follow,
     /// Acknowledged bookings a second with and without the commit gate, beside one bare database.
     Booking(BookingArgs),
 }
@@ -36,6 +43,13 @@ pub(crate) struct ApplyArgs {
     /// Every row of the load follows from it.
     #[arg(long, default_value_t = Apply::default().seed)]
     seed: u64,
+    /// Measure instead how soon a commit is on the standby, at half of what the source can take: on the loopback link
+    /// and with a round trip of 30 ms.
+    #[arg(long, conflicts_with_all = ["workload", "transactions", "backlog_rows"])]
+    latency: bool,
+    /// Measure instead how a standby catches up with so many rows, and how much memory that takes.
+    #[arg(long, value_name = "N", conflicts_with_all = ["workload", "transactions"], value_parser = clap::value_parser!(u64).range(1..))]
+    backlog_rows: Option<u64>,
 }
 
 /// The options of `bench booking`.
@@ -60,7 +74,12 @@ pub(crate) fn run(bench: Bench) -> anyhow::Result<ExitCode> {
     let result = executor.block_on(async {
         let shutdown = shutdown_on_signal()?;
         match bench {
+            Bench::Apply(args) if args.latency => Box::pin(run_latency(args, shutdown)).await,
+            Bench::Apply(ApplyArgs { backlog_rows: Some(rows), json, seed, .. }) => {
+                Box::pin(run_backlog(Backlog { rows, seed }, json, shutdown)).await
+            }
             Bench::Apply(args) => Box::pin(run_apply(args, shutdown)).await,
+            Bench::Follow => Box::pin(follow(shutdown)).await,
             Bench::Booking(args) => Box::pin(run_booking(args, shutdown)).await,
         }
     });
@@ -103,6 +122,60 @@ async fn run_apply(args: ApplyArgs, shutdown: Shutdown) -> anyhow::Result<()> {
         ));
     }
     Ok(())
+}
+
+async fn run_latency(args: ApplyArgs, shutdown: Shutdown) -> anyhow::Result<()> {
+    let config = Latency { seed: args.seed, ..Latency::default() };
+    let summary = tokio::select! {
+        result = Box::pin(latency::run(config, |line| print_latency(line, args.json), &talk)) => result?,
+        () = shutdown.cancelled() => anyhow::bail!("interrupted"),
+    };
+    if args.json {
+        print(&json!({ "summary": summary }).to_string());
+    }
+    Ok(())
+}
+
+async fn run_backlog(config: Backlog, as_json: bool, shutdown: Shutdown) -> anyhow::Result<()> {
+    let mut follower = tokio::process::Command::new(std::env::current_exe()?);
+    follower.args(["--die-with-parent", "bench", "follow"]);
+    let line = tokio::select! {
+        result = Box::pin(backlog::run(config, follower, &talk)) => result?,
+        () = shutdown.cancelled() => anyhow::bail!("interrupted"),
+    };
+    if as_json {
+        print(&serde_json::to_string(&line)?);
+    } else {
+        print(&format!(
+            "{} rows applied at {:.0} rows/s; at most {} MiB in the process that follows, {} MiB in the one that ships",
+            line.backlog_rows, line.rows_per_s, line.follower_rss_mib_max, line.shipper_rss_mib_max
+        ));
+    }
+    Ok(())
+}
+
+async fn follow(shutdown: Shutdown) -> anyhow::Result<()> {
+    let mut orders = String::new();
+    std::io::stdin().read_line(&mut orders)?; // nothing else is to be done before it
+    Ok(Box::pin(backlog::follow(&orders, shutdown)).await?)
+}
+
+fn print_latency(line: &latency::Line, as_json: bool) {
+    if as_json {
+        return match serde_json::to_string(line) {
+            Ok(text) => print(&text),
+            Err(e) => tracing::error!("a line cannot be written: {e}"),
+        };
+    }
+    let ms = |ms: Option<f64>| ms.map_or("–".to_owned(), |ms| format!("{ms:.2} ms"));
+    print(&format!(
+        "round trip {:>3} ms: on the standby {} (p50), {} (p99) after the commit, at {:.0} of at most {:.0} transactions/s",
+        line.link_rtt_ms,
+        ms(line.commit_to_watermark_ms_p50),
+        ms(line.commit_to_watermark_ms_p99),
+        line.committed_tps,
+        line.saturation_tps
+    ));
 }
 
 fn talk(what: &str) {

@@ -124,4 +124,9 @@ fn the_apply_bench() {
     check(COMMAND, "A line a workload", &[line]);
     check(COMMAND, "`details`", &[apply::Details::default()]);
     check(COMMAND, "The summary", &[apply::Summary::default()]);
+    const LATENCY: &str = "`ghostlight bench apply --latency --json`";
+    check(LATENCY, "A line a link", &[apply::latency::Line::default()]);
+    check(LATENCY, "The summary", &[apply::latency::Summary::default()]);
+    const BACKLOG: &str = "`ghostlight bench apply --backlog-rows N --json`";
+    check(BACKLOG, "The line", &[apply::backlog::Line::default()]);
 }

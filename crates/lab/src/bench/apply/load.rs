@@ -9,11 +9,7 @@ use mysql_async::{Conn, Error, prelude::Queryable};
 use runtime::clock::Boot;
 use tokio::task::JoinSet;
 
-use super::{
-    because,
-    place::Node,
-    workload::{Workload, Writer},
-};
+use super::{because, place::Node};
 use crate::drill::Aborted;
 
 /// Connections that write.
@@ -22,12 +18,12 @@ pub(super) const CONNECTIONS: u32 = 8;
 /// The server took a transaction back for another one's sake: lock wait timeout, deadlock.
 const TAKEN_BACK: [u16; 2] = [1205, 1213];
 
-/// Commits exactly `transactions` transactions; returns how many a second.
-pub(super) async fn write(
+/// Commits exactly `transactions` transactions, as `writer` makes them for each connection; returns how many a
+/// second.
+pub(super) async fn write<W: FnMut() -> String + Send + 'static>(
     source: &Node,
-    workload: Workload,
     transactions: u64,
-    seed: u64,
+    writer: impl Fn(u32) -> W,
 ) -> Result<f64, Aborted> {
     let left = Arc::new(AtomicU64::new(transactions));
     let mut writers = JoinSet::new();
@@ -38,10 +34,10 @@ pub(super) async fn write(
     let began = Boot::now();
     for (number, mut conn) in (0..).zip(connections) {
         let left = left.clone();
-        let mut writer = Writer::new(workload, seed, number);
+        let mut next = writer(number);
         writers.spawn(async move {
             while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
-                commit(&mut conn, &writer.next()).await?;
+                commit(&mut conn, &next()).await?;
             }
             Ok::<_, Error>(())
         });

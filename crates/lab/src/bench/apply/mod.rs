@@ -7,7 +7,9 @@
 //! Always true here: a ratio compares figures of one run of this program, from servers whose settings were read back
 //! and are the same ([`settings`]). Both servers, the load and our own agents share this machine.
 
+pub mod backlog;
 mod compare;
+pub mod latency;
 mod load;
 mod native;
 mod ours;
@@ -23,6 +25,7 @@ use serde::Serialize;
 use self::{
     compare::{Checksums, checksums, difference},
     place::{Base, Mark, Node, Place},
+    workload::Writer,
 };
 pub use self::{settings::Settings, workload::Workload};
 use crate::{drill::Aborted, ledger::to_f64, stats::rounded};
@@ -178,7 +181,7 @@ async fn one(
     let (source, from) = place.source(&base).await?;
     let mut conn = source.admin().await?;
     settings.take(None, &settings::read(&mut conn).await.map_err(because("the source's settings"))?)?;
-    let source_tps = load::write(&source, workload, transactions, seed).await?;
+    let source_tps = load::write(&source, transactions, |number| writer(workload, seed, number)).await?;
     let goal = place::mark(&mut conn).await?;
     let logged = last_number(&goal.gtid).saturating_sub(last_number(&from.gtid));
     if logged != transactions || goal.position.file != from.position.file {
@@ -214,6 +217,12 @@ async fn one(
     Ok((line, details))
 }
 
+/// One connection's transactions, one after the other.
+fn writer(workload: Workload, seed: u64, number: u32) -> impl FnMut() -> String + Send + 'static {
+    let mut writer = Writer::new(workload, seed, number);
+    move || writer.next()
+}
+
 /// A log that is to be applied, and everything it takes.
 struct Log<'a> {
     place: &'a Place,
@@ -244,7 +253,7 @@ impl Log<'_> {
         let patience = PATIENCE_MIN.max(Duration::from_secs(self.transactions / SLOWEST_TPS));
         let before = commits(&mut conn).await?;
         let took = match contender {
-            Contender::Ours => ours::run(source, &replica, from, goal, patience).await?,
+            Contender::Ours => ours::run(place, source, &replica, from, goal, patience).await?,
             Contender::NativeSerial | Contender::Native8 | Contender::Native16 => {
                 native::run(place, source, &replica, from, goal, patience).await?
             }

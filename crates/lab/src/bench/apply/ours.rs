@@ -1,12 +1,17 @@
 //! Our contender: shipper and follower as the agents run them, joined over loopback, both in this process.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use model::{Epoch, Incarnation, Position, Watermark, topology::WithoutPrimaryKey};
 use mysql_async::prelude::Queryable;
 use replicate::{
     apply::{self, FollowProgress, StandbyConfig, StandbyError},
-    link::{Identity, authority::Authority as Certificates},
+    database::DatabaseConfig,
+    link::Identity,
     schema,
     ship::{self, Authority, ShipConfig},
 };
@@ -20,7 +25,7 @@ use tokio::{
 
 use super::{
     because,
-    place::{Mark, Node},
+    place::{Mark, Node, Place},
 };
 use crate::{drill::Aborted, layout::Cloud};
 
@@ -32,8 +37,8 @@ const INCARNATION: Incarnation = Incarnation(1);
 pub(super) struct Shipping {
     pub(super) address: SocketAddr,
     pub(super) watermarks: watch::Receiver<Option<Watermark>>,
-    /// Who the follower is.
-    identity: Identity,
+    /// The folder of the link's certificates.
+    pub(super) certificates: PathBuf,
     // The shipper drops its peer when its authority goes.
     _authority: watch::Sender<Option<Authority>>,
     stop: Shutdown,
@@ -46,19 +51,17 @@ impl Drop for Shipping {
 }
 
 /// Lets the source ship.
-pub(super) async fn ship(source: &Node, from: &Mark) -> Result<Shipping, Aborted> {
+pub(super) async fn ship(place: &Place, source: &Node, from: &Mark) -> Result<Shipping, Aborted> {
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(because("the shipper's listener"))?;
     let address = listener.local_addr().map_err(because("the shipper's listener"))?;
     let authority = Authority { epoch: EPOCH, primary: true, stream: from.position.stream.clone() };
     let (authority, seen) = watch::channel(Some(authority));
     let (to, watermarks) = watch::channel(None);
-    let certificates = Certificates::new().map_err(because("the link's certificates"))?;
-    let identity =
-        |cloud: Cloud| certificates.identity(&cloud.site()).map_err(because("the link's certificates"));
-    let (ours, standbys, stop) = (identity(Cloud::Nhn)?, identity(Cloud::Aws)?, Shutdown::new());
-    let config = ShipConfig { database: source.agent.clone(), identity: ours, site: Cloud::Nhn.site() };
+    let (certificates, stop) = (place.certificates(), Shutdown::new());
+    let config =
+        ShipConfig { database: source.agent.clone(), link_token: token.clone(), site: Cloud::Nhn.site() };
     tokio::spawn(ship::serve(listener, config, seen, to, stop.clone()));
-    Ok(Shipping { address, watermarks, identity: standbys, _authority: authority, stop })
+    Ok(Shipping { address, watermarks, certificates, _authority: authority, stop })
 }
 
 /// A follower. Dropping it ends it.
@@ -91,18 +94,26 @@ pub(super) async fn attach(replica: &Node, from: &Mark) -> Result<(), Aborted> {
     .map_err(because(WHAT))
 }
 
-/// How a standby follows what ships at `peer_link`.
-pub(super) fn standby(replica: &Node, shipping: &Shipping, peer_link: SocketAddr) -> StandbyConfig {
-    StandbyConfig {
-        database: replica.agent.clone(),
+/// How a standby with this database follows what ships at `peer_link`.
+pub(super) fn standby(
+    database: &DatabaseConfig,
+    certificates: &Path,
+    peer_link: SocketAddr,
+) -> Result<StandbyConfig, Aborted> {
+    Ok(StandbyConfig {
+        database: database.clone(),
         peer_link,
-        identity: shipping.identity.clone(),
+        identity: identity(certificates, Cloud::Aws)?,
         site: Cloud::Aws.site(),
         origin: Cloud::Nhn.site(),
         epoch: EPOCH,
         incarnation: INCARNATION,
         tables_without_primary_key: WithoutPrimaryKey::Refuse,
-    }
+    })
+}
+
+fn identity(certificates: &Path, cloud: Cloud) -> Result<Identity, Aborted> {
+    Identity::load(certificates, &cloud.site()).map_err(because("the link's certificates"))
 }
 
 /// Lets the replica follow.
@@ -128,11 +139,16 @@ impl Following {
                 Ok(Err(_)) => Err("the shipper ended by itself".to_owned().into()),
                 Err(Elapsed { .. }) => Err(format!("our replica is not there after {patience:?}").into()),
             },
-            ended = &mut self.task => Err(match ended {
-                Ok(Ok(())) => "our follower ended by itself".to_owned().into(),
-                Ok(Err(e)) => format!("our follower stopped: {e}").into(),
-                Err(e) => format!("our follower broke: {e}").into(),
-            }),
+            failed = self.failed() => Err(failed),
+        }
+    }
+
+    /// Waits until it ends by itself, which it should not.
+    pub(super) async fn failed(&mut self) -> Aborted {
+        match (&mut self.task).await {
+            Ok(Ok(())) => "our follower ended by itself".to_owned().into(),
+            Ok(Err(e)) => format!("our follower stopped: {e}").into(),
+            Err(e) => format!("our follower broke: {e}").into(),
         }
     }
 
@@ -149,6 +165,7 @@ impl Following {
 
 /// Applies everything from `from` to `goal`; returns the time from connecting to the watermark.
 pub(super) async fn run(
+    place: &Place,
     source: &Node,
     replica: &Node,
     from: &Mark,
@@ -156,8 +173,8 @@ pub(super) async fn run(
     patience: Duration,
 ) -> Result<Duration, Aborted> {
     attach(replica, from).await?;
-    let shipping = ship(source, from).await?;
-    let config = standby(replica, &shipping, shipping.address);
+    let shipping = ship(place, source, from).await?;
+    let config = standby(&replica.agent, &shipping.certificates, shipping.address)?;
     let began = Boot::now();
     let mut following = follow(config);
     following.until(&shipping.watermarks, &goal.position, patience).await?;

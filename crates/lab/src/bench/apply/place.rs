@@ -4,7 +4,11 @@
 //! another one has warmed or filled. However the bench ends, its servers and its folder go with it: at SIGKILL the
 //! kernel ends the servers, and the next bench under the same lab number removes the folder.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use cloud::local::{
     lab_number::{self, LabNumber},
@@ -15,6 +19,7 @@ use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
 use replicate::{
     binlog,
     database::DatabaseConfig,
+    link::authority,
     schema::{self, Birth},
 };
 use runtime::secret::Secret;
@@ -100,6 +105,8 @@ impl Place {
         let (agent, bench) = (Secret::random(), Secret::random());
         let accounts = Accounts { agent: agent.clone(), application: Secret::random() };
         let template = Template::prepare(&folder.0, &accounts).await.map_err(because("an empty database"))?;
+        authority::prepare(&certificates_in(&folder.0), &Cloud::BOTH.map(Cloud::site), &[])
+            .map_err(because("the link's certificates"))?;
         let addresses = Addresses::of(number.get());
         Ok(Place { addresses, template, agent, bench, folder, _number: number })
     }
@@ -177,6 +184,11 @@ impl Place {
         Ok(Node { server, agent, admin, _folder: folder })
     }
 
+    /// The folder of the link's certificates.
+    pub(super) fn certificates(&self) -> PathBuf {
+        certificates_in(&self.folder.0)
+    }
+
     /// The bench's account on every server, for a replica to log in at its source.
     pub(super) fn account(&self) -> (&'static str, &str) {
         (BENCH_USER, self.bench.expose())
@@ -198,6 +210,10 @@ fn sized(more: Vec<String>) -> Options {
         more,
         ..Options::default()
     }
+}
+
+fn certificates_in(folder: &Path) -> PathBuf {
+    folder.join("link")
 }
 
 /// Where a server's log ends now.

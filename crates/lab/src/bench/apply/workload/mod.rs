@@ -137,6 +137,21 @@ impl Writer {
     }
 }
 
+/// Transactions that insert so many rows each into any of sysbench's tables.
+pub(super) fn rows_of_insert(seed: u64, number: u32, rows: u32) -> impl FnMut() -> String + Send + 'static {
+    let mut writer = Writer::new(Workload::OltpInsert, seed, number);
+    move || {
+        let table = writer.table();
+        let rows: Vec<String> = (0..rows)
+            .map(|_| {
+                let k = special(&mut writer.rng, ROWS);
+                format!("({k},'{}','{}')", digits(&mut writer.rng, 10), digits(&mut writer.rng, 5))
+            })
+            .collect();
+        format!("INSERT INTO {table} (k, c, pad) VALUES {}", rows.join(","))
+    }
+}
+
 fn sysbench_tables(seed: u64, statements: &mut Vec<String>) {
     let mut rng = SmallRng::seed_from_u64(seed);
     for table in 1..=TABLES {

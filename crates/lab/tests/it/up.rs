@@ -24,7 +24,7 @@ const ASK: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The folder with freshly built programs.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     let built = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--workspace", "--bins"])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))

@@ -58,8 +58,11 @@ pub(super) async fn ship(place: &Place, source: &Node, from: &Mark) -> Result<Sh
     let (authority, seen) = watch::channel(Some(authority));
     let (to, watermarks) = watch::channel(None);
     let (certificates, stop) = (place.certificates(), Shutdown::new());
-    let config =
-        ShipConfig { database: source.agent.clone(), link_token: token.clone(), site: Cloud::Nhn.site() };
+    let config = ShipConfig {
+        database: source.agent.clone(),
+        identity: identity(&certificates, Cloud::Nhn)?,
+        site: Cloud::Nhn.site(),
+    };
     tokio::spawn(ship::serve(listener, config, seen, to, stop.clone()));
     Ok(Shipping { address, watermarks, certificates, _authority: authority, stop })
 }

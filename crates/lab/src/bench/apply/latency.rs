@@ -196,6 +196,7 @@ impl Bench {
         let mut following = ours::follow(self.standby_at(link.near)?);
         // Attached and at rest, before anything is measured.
         let from = self.goal().await?;
+        following.attached(PATIENCE).await?;
         following.until(&self.shipping.watermarks, &from.position, PATIENCE).await?;
         let mut on_standby = self.standby.admin().await?;
         let commits_before = commits(&mut on_standby).await?;
@@ -215,8 +216,13 @@ impl Bench {
             let end = ends
                 .get(&transaction.gtid)
                 .ok_or_else(|| format!("the transaction {} is not in the log", transaction.gtid))?;
-            let arrived = arrival(&arrivals, *end)
-                .ok_or_else(|| format!("no watermark came for the transaction {}", transaction.gtid))?;
+            let arrived = arrival(&arrivals, *end).ok_or_else(|| {
+                let last = arrivals.last().map(|(at, _)| at.to_string()).unwrap_or_default();
+                format!(
+                    "no watermark came for the transaction {}, which ends at {end}; the last was {last}, the log's end {}",
+                    transaction.gtid, to.position
+                )
+            })?;
             waits.push(ms(arrived.since(transaction.ok)));
         }
         let sent: Samples = committed.iter().map(|c| ms(c.ok.since(c.sent))).collect();
@@ -318,14 +324,17 @@ impl Arrivals {
         let task = tokio::spawn(async move {
             let mut arrived = Vec::new();
             loop {
-                tokio::select! {
-                    biased; // what has arrived is taken before the end
-                    changed = watermarks.changed() => if changed.is_err() { return arrived },
-                    () = stopped.cancelled() => return arrived,
-                }
+                // At the end as well: a watermark that came with it may not have been told yet.
+                let more = tokio::select! {
+                    changed = watermarks.changed() => changed.is_ok(),
+                    () = stopped.cancelled() => false,
+                };
                 let now = Boot::now();
                 if let Some(watermark) = &*watermarks.borrow_and_update() {
                     arrived.push((At::from(&watermark.position), now));
+                }
+                if !more {
+                    return arrived;
                 }
             }
         });

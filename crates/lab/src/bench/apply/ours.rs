@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use model::{Epoch, Incarnation, Position, Watermark, topology::WithoutPrimaryKey};
+use model::{Epoch, Incarnation, Position, Watermark, agent::StandbyPhase, topology::WithoutPrimaryKey};
 use mysql_async::prelude::Queryable;
 use replicate::{
     apply::{self, FollowProgress, StandbyConfig, StandbyError},
@@ -72,7 +72,7 @@ pub(super) async fn ship(place: &Place, source: &Node, from: &Mark) -> Result<Sh
 pub(super) struct Following {
     task: JoinHandle<Result<(), StandbyError>>,
     stop: Shutdown,
-    _progress: watch::Receiver<FollowProgress>,
+    progress: watch::Receiver<FollowProgress>,
 }
 
 impl Drop for Following {
@@ -123,10 +123,21 @@ fn identity(certificates: &Path, cloud: Cloud) -> Result<Identity, Aborted> {
 pub(super) fn follow(config: StandbyConfig) -> Following {
     let (to, progress) = watch::channel(FollowProgress::default());
     let stop = Shutdown::new();
-    Following { task: tokio::spawn(apply::follow(config, to, stop.clone())), stop, _progress: progress }
+    Following { task: tokio::spawn(apply::follow(config, to, stop.clone())), stop, progress }
 }
 
 impl Following {
+    /// Waits until the standby follows.
+    pub(super) async fn attached(&mut self, patience: Duration) -> Result<(), Aborted> {
+        let mut progress = self.progress.clone();
+        let attached = progress.wait_for(|p| p.phase == StandbyPhase::Attached);
+        match timeout(patience, attached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(self.failed().await),
+            Err(Elapsed { .. }) => Err(format!("our replica does not follow after {patience:?}").into()),
+        }
+    }
+
     /// Waits until the standby has everything up to `goal`, as the primary's side hears of it.
     pub(super) async fn until(
         &mut self,

@@ -26,7 +26,7 @@
 
 use model::{
     Epoch, Incarnation, Mode, Place, Position, Problem, Register, Site, StreamId, Verdict,
-    agent::{AgentStatus, Fence, Role, Row, Slot, StandbyPhase},
+    agent::{AgentStatus, Fence, ReinstatePhase, Role, Row, Slot, StandbyPhase},
     observation::{Observation, Probe, ProbeResult},
     plan::Steering,
     register::Intent,
@@ -248,8 +248,14 @@ impl<'p> Story<'p> {
                     (status.role, row_primary) = (Role::Standby { phase }, other.clone());
                 }
                 ["starting"] => status.role = Role::Starting { why: "it has just begun".into() },
-                ["needs", "a", "new", "database"] => {
-                    status.role = Role::NeedsNewDatabase { why: "its history has ended".into() };
+                ["being", "taken", "back"] => {
+                    status.role = Role::Reinstating {
+                        phase: ReinstatePhase::Undoing,
+                        transactions: 3,
+                        rows: 5,
+                        undone: 2,
+                        waits_for: None,
+                    };
                 }
                 ["stopped", "at", ..] => {
                     let why = part.trim_start_matches("stopped at ").to_owned();
@@ -272,7 +278,7 @@ impl<'p> Story<'p> {
         }
         status.row = row_epoch.map(|epoch| Row { epoch, primary: row_primary, mode: Mode::Sync, token: 1 });
         status.slot = match (&status.role, status.incarnation, row_epoch) {
-            (Role::Primary | Role::NeedsNewDatabase { .. }, ..) | (_, None, _) | (.., None) => None,
+            (Role::Primary | Role::Reinstating { .. }, ..) | (_, None, _) | (.., None) => None,
             (_, Some(_), Some(epoch)) => {
                 let position = Position { stream: StreamId(other.to_string()), file: 1, offset: 4 };
                 Some(Slot { position, epoch, origin: other })

@@ -263,7 +263,7 @@ impl<'w> Beliefs<'w> {
             Role::Standby { phase: StandbyPhase::Attached | StandbyPhase::Connecting } => {}
             Role::Standby { phase: StandbyPhase::Seeding } => return Some("it is being filled".into()),
             Role::Starting { why } => return Some(format!("its agent is starting: {why}")),
-            Role::NeedsNewDatabase { why } => return Some(format!("it needs a new database: {why}")),
+            Role::Reinstating { .. } => return Some("it is being taken back".into()),
             Role::Stopped { why } => return Some(format!("its stream has stopped: {why}")),
             Role::Primary | Role::Promoting => return Some("it holds itself for the primary".into()),
         }

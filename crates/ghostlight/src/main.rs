@@ -65,6 +65,14 @@ enum Command {
     /// Make what the topology file names and is not there yet: the token of the admin APIs, and the certificates with
     /// which the two agents know each other. Nothing that exists is overwritten.
     Init(init::Arguments),
+    /// Look at what old primaries committed and nobody was told of.
+    #[command(subcommand)]
+    Quarantine(roles::quarantine::Quarantine),
+    /// Take an old primary back without a rebuild: what it committed and nobody was told of goes into quarantine and is
+    /// undone, and it follows the new primary. By the policy `automatic` its agent does it by itself.
+    ///
+    /// Exit code 0: it is a standby. 1: it stopped, and says why. 69: its agent does not answer.
+    Reinstate(roles::reinstate::Arguments),
     /// Show both sites, the register, and where the public name leads.
     Status(roles::status::Arguments),
     /// Run both clouds on this machine, until Ctrl-C.
@@ -116,6 +124,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Drill(drill) => roles::drill::run(drill),
         Command::Dns => roles::dns::run(&cli.config),
         Command::Init(arguments) => init::run(&cli.config, &arguments),
+        Command::Quarantine(quarantine) => roles::quarantine::run(&cli.config, &quarantine),
+        Command::Reinstate(arguments) => roles::reinstate::run(&cli.config, &arguments),
         Command::Status(arguments) => roles::status::run(&cli.config, &arguments),
         Command::Up(arguments) => roles::up::run(arguments),
         Command::Gateway { site } => roles::gateway::run(&cli.config, model::Site::new(site)),

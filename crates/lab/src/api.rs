@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     blackout::How,
+    divergence::Divergence,
     lab::Inner,
     layout::Cloud,
     link::{LinkCounters, LinkState},
@@ -69,6 +70,14 @@ pub struct ProcessView {
     pub restarts: u64,
 }
 
+/// `POST /v1/lab/sites/{site}/kill`: what is asked; `{}` for nothing more than that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KillRequest {
+    /// A tail that its database commits before it dies, when nobody hears it any more.
+    pub divergence: Option<Divergence>,
+}
+
 /// `POST /v1/lab/sites/{site}/kill`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KillReply {
@@ -76,6 +85,8 @@ pub struct KillReply {
     pub how: How,
     /// Just before the first packet was dropped: milliseconds on the boot clock of this machine.
     pub at_ms: u64,
+    /// Transactions that the database committed on purpose after that.
+    pub diverged: u32,
 }
 
 /// Serves the control API until `shutdown`.
@@ -117,9 +128,10 @@ async fn view(State(lab): State<Arc<Inner>>) -> Json<LabView> {
 async fn kill_site(
     State(lab): State<Arc<Inner>>,
     Path(site): Path<Site>,
+    Json(asked): Json<KillRequest>,
 ) -> Result<Json<KillReply>, ApiError> {
-    let darkened = lab.kill_site(known(&site)?).await.map_err(ApiError::conflict)?;
-    Ok(Json(KillReply { how: darkened.how, at_ms: darkened.at_ms }))
+    let darkened = lab.kill_site(known(&site)?, asked.divergence).await.map_err(ApiError::conflict)?;
+    Ok(Json(KillReply { how: darkened.how, at_ms: darkened.at_ms, diverged: darkened.diverged }))
 }
 
 async fn restore_site(

@@ -2,8 +2,7 @@
 //!
 //! [`Lab::start`] prepares the folder, starts every process and waits until each is ready; [`Lab::stop`] ends them
 //! in order. In between a site can be killed and brought back. What the processes then make of it is theirs: the
-//! lab decides nothing about roles. It owns the database servers, so it is the one who puts an empty one in the
-//! place of data that cannot be continued (see [`crate::renew`]).
+//! lab decides nothing about roles, and never touches a database's data.
 //!
 //! Always true here: one lab a folder and one a number, kept by locks that the kernel frees; no process outlives
 //! the lab; no data are deleted.
@@ -26,7 +25,6 @@ use futures_util::future::join_all;
 use model::{Site, topology::Topology};
 use replicate::link::authority::{self, AuthorityError};
 use runtime::{
-    admin::Client,
     clock::Boot,
     config::{self, ConfigError},
     listen::{self, ListenError},
@@ -39,11 +37,11 @@ use tokio::task::JoinSet;
 use crate::{
     api,
     blackout::{Blackout, How, SilentSockets},
+    divergence::Divergence,
     frontdoor,
     layout::{Addresses, Cloud, Files},
     link::{self, LinkControl, LinkState},
     processes::{Member, Part, Programs},
-    renew,
     resolver::Resolver,
     secrets::{self, Secrets},
     topology,
@@ -171,7 +169,6 @@ pub(crate) struct Inner {
     pub(crate) files: Files,
     pub(crate) secrets: Secrets,
     pub(crate) topology: Topology,
-    pub(crate) template: Template,
     pub(crate) members: Vec<Member>,
     pub(crate) link: LinkControl,
     pub(crate) blackout: Blackout,
@@ -189,6 +186,8 @@ pub struct Darkened {
     pub how: How,
     /// Just before the first packet was dropped (on the link to the other site), on the boot clock.
     pub at_ms: u64,
+    /// Transactions that the database committed on purpose after that.
+    pub diverged: u32,
 }
 
 /// Receives a line about what is being done, while a lab starts.
@@ -244,7 +243,6 @@ impl Lab {
             files,
             secrets,
             topology,
-            template,
             members,
             link: LinkControl::new(),
             blackout,
@@ -275,7 +273,6 @@ impl Lab {
         let (inner, shutdown) = (self.inner.clone(), self.shutdown.clone());
         self.tasks.spawn(link::run(ways, inner.link.clone(), shutdown.clone()));
         self.tasks.spawn(api::serve(control, inner.clone(), shutdown.clone()));
-        self.tasks.spawn(renew::watch(inner.clone(), shutdown.clone()));
         if let Some(listeners) = door {
             let resolver = Arc::new(Resolver::new(inner.at.nameserver()));
             let port = inner.at.gateway(Cloud::Nhn).port();
@@ -316,7 +313,7 @@ impl Lab {
 
     /// Lets a site go dark and kills every process of it, the database too.
     pub async fn kill_site(&self, cloud: Cloud) -> Result<Darkened, String> {
-        self.inner.kill_site(cloud).await
+        self.inner.kill_site(cloud, None).await
     }
 
     /// Lets a dark site's packets pass again and starts its processes; they have until the deadline to be ready.
@@ -356,21 +353,6 @@ impl Inner {
         self.members.iter().filter(move |m| m.cloud == Some(cloud))
     }
 
-    /// A client for the admin API at `address`.
-    pub(crate) fn client(&self, address: SocketAddr) -> Client {
-        Client::new(address, self.secrets.admin_token.clone())
-    }
-
-    /// Wants the member's process to run, unless its site went dark meanwhile.
-    pub(crate) fn run_unless_dark(&self, member: &Member) {
-        // Whoever lets a site go dark writes its name here before it kills: what is started under the lock is
-        // among the killed.
-        let dark = self.dark_names.lock().unwrap_or_else(PoisonError::into_inner);
-        if !member.cloud.is_some_and(|cloud| dark.contains(&cloud)) {
-            member.keeper.run();
-        }
-    }
-
     pub(crate) fn is_dark(&self, cloud: Cloud) -> bool {
         self.dark_names.lock().unwrap_or_else(PoisonError::into_inner).contains(&cloud)
     }
@@ -396,7 +378,13 @@ impl Inner {
         wait_ready(&members).await
     }
 
-    pub(crate) async fn kill_site(&self, cloud: Cloud) -> Result<Darkened, String> {
+    /// See [`Lab::kill_site`]; with a `divergence` the database lives a moment longer than everything around it, and
+    /// commits what nobody will hear of.
+    pub(crate) async fn kill_site(
+        &self,
+        cloud: Cloud,
+        divergence: Option<Divergence>,
+    ) -> Result<Darkened, String> {
         let mut dark = self.dark.lock().await;
         if dark.contains_key(&cloud) {
             return Err(format!("{} is dark already", cloud.name()));
@@ -408,8 +396,18 @@ impl Inner {
         self.link.set_dark(true);
         tokio::time::sleep(LINK_GOES_FIRST).await;
         let darkened = self.blackout.darken(&self.at.network(cloud)).await;
-        self.of(cloud).for_each(|m| m.keeper.kill());
-        join_all(self.of(cloud).map(|m| m.keeper.at_rest())).await;
+        let around = || self.of(cloud).filter(|m| divergence.is_none() || m.part != Part::Database);
+        around().for_each(|m| m.keeper.kill());
+        join_all(around().map(|m| m.keeper.at_rest())).await;
+        let written = match divergence {
+            Some(tail) => {
+                let written = tail.write(self.at.database(cloud), &self.secrets.application_password).await;
+                self.of(cloud).for_each(|m| m.keeper.kill());
+                join_all(self.of(cloud).map(|m| m.keeper.at_rest())).await;
+                written.map_err(|e| format!("the tail of {} could not be written: {e}", cloud.name()))
+            }
+            None => Ok(0),
+        };
         let held = match self.blackout.how() {
             How::Nft => SilentSockets::default(),
             How::SilentSockets => SilentSockets::take(self.listeners_of(cloud)),
@@ -417,7 +415,7 @@ impl Inner {
         dark.insert(cloud, held);
         darkened?;
         tracing::info!(site = cloud.name(), how = ?self.blackout.how(), "went dark");
-        Ok(Darkened { how: self.blackout.how(), at_ms })
+        Ok(Darkened { how: self.blackout.how(), at_ms, diverged: written? })
     }
 
     pub(crate) async fn restore_site(&self, cloud: Cloud) -> Result<(), String> {

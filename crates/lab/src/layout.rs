@@ -184,11 +184,6 @@ impl Files {
         self.databases.join(cloud.name()).join("data")
     }
 
-    /// Where data are kept that were replaced.
-    pub fn divergent(&self, cloud: Cloud) -> PathBuf {
-        self.databases.join(cloud.name()).join("divergent")
-    }
-
     /// Says who runs a lab in this folder, and is locked by that process.
     pub fn running(&self) -> PathBuf {
         running_file(&self.folder)

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use model::{
     Register, Site,
-    agent::{AgentStatus, Fence, Role, StandbyPhase},
+    agent::{AgentStatus, Fence, ReinstatePhase, Role, StandbyPhase},
     gateway::{GatewayStatus, TargetState},
     plan::Steering,
     topology::Topology,
@@ -165,7 +165,23 @@ fn role(role: &Role) -> String {
         Role::Standby { phase: StandbyPhase::Seeding } => "standby, being filled".into(),
         Role::Standby { phase: StandbyPhase::Attached } => "standby".into(),
         Role::Promoting => "being promoted".into(),
-        Role::NeedsNewDatabase { .. } => "needs a new database".into(),
+        Role::Reinstating { phase, transactions, rows, undone, waits_for } => {
+            let doing = match phase {
+                ReinstatePhase::AwaitingOrder => "waits to be taken back".to_owned(),
+                ReinstatePhase::Announcing => "being taken back: announcing it".into(),
+                ReinstatePhase::Asking => {
+                    "being taken back: asking the primary where its history ended".into()
+                }
+                ReinstatePhase::Exporting => {
+                    format!("being taken back: {transactions} transactions in quarantine")
+                }
+                ReinstatePhase::Undoing => format!("being taken back: {undone} of {rows} rows undone"),
+                ReinstatePhase::Verifying => {
+                    format!("being taken back: {rows} rows are undone, looking again")
+                }
+            };
+            waits_for.as_ref().map_or(doing.clone(), |what| format!("{doing} ({what})"))
+        }
         Role::Stopped { why } => format!("stopped: {why}"),
     }
 }

@@ -47,17 +47,57 @@ pub enum Role {
     },
     /// The register names this site for a newer epoch than its row: waiting to be promoted.
     Promoting,
-    /// This database was primary in an older epoch, or its data cannot be continued. It is fenced. Whoever owns
-    /// the database server must put an empty one in its place (keeping the old data), or reinstate it.
-    NeedsNewDatabase {
-        /// Why its data cannot be continued.
-        why: String,
+    /// This database was primary in an older epoch and is taken back without a rebuild: what it committed and nobody
+    /// was told of goes into quarantine and is undone.
+    Reinstating {
+        /// How far along it is.
+        phase: ReinstatePhase,
+        /// Transactions in quarantine so far.
+        transactions: u64,
+        /// Rows in quarantine so far.
+        rows: u64,
+        /// Rows undone so far.
+        undone: u64,
+        /// What is being waited for, if something is.
+        waits_for: Option<String>,
     },
     /// The stream met a conflict or a table that cannot be applied, and stopped.
     Stopped {
         /// Table, key, expected and found.
         why: String,
     },
+}
+
+/// The stages of a reinstatement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReinstatePhase {
+    /// Waiting for an operator's `ghostlight reinstate`: the policy says `manual`.
+    #[default]
+    AwaitingOrder,
+    /// Telling the register that a new life of these data begins.
+    Announcing,
+    /// Asking the new primary how far it had applied this database's log.
+    Asking,
+    /// Writing the quarantine.
+    Exporting,
+    /// Undoing, the last row first.
+    Undoing,
+    /// Looking again at the rows that were undone.
+    Verifying,
+}
+
+/// How far a reinstatement is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reinstatement {
+    /// What is being done.
+    pub phase: ReinstatePhase,
+    /// Transactions in quarantine so far.
+    pub transactions: u64,
+    /// Rows in quarantine so far.
+    pub rows: u64,
+    /// Rows undone so far.
+    pub undone: u64,
 }
 
 /// The stages of a standby.
@@ -191,4 +231,18 @@ pub struct FenceReply {
     pub sessions_left: u64,
     /// Why a step is not done, in words.
     pub why: Option<String>,
+}
+
+/// `POST /v1/reinstate` on an agent: take this database back, though the policy says `manual`, or once more after it
+/// had stopped. How far it comes is told by the status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum ReinstateReply {
+    /// It begins, or goes on.
+    Ordered,
+    /// There is nothing to take back.
+    NotNeeded {
+        /// What this database is instead.
+        why: String,
+    },
 }

@@ -70,6 +70,8 @@ pub struct Policy {
     pub leader_lease_ms: u64,
     /// No automatic failover within this time after the last change of primary.
     pub failover_pause_ms: u64,
+    /// Whether an old primary that returns is taken back by itself, or when an operator says so.
+    pub reinstate: Reinstate,
     /// What to do with a table that has no primary key.
     pub tables_without_primary_key: WithoutPrimaryKey,
 }
@@ -87,6 +89,7 @@ impl Default for Policy {
             lost_after_probes: 4,
             leader_lease_ms: 1_500,
             failover_pause_ms: 5_000,
+            reinstate: Reinstate::Automatic,
             tables_without_primary_key: WithoutPrimaryKey::Refuse,
         }
     }
@@ -100,6 +103,17 @@ pub enum WhenStandbyLost {
     Solo,
     /// Hold every answer until the standby is back.
     Stall,
+}
+
+/// When an old primary that returns is taken back: what it committed and nobody was told of goes into quarantine and is
+/// undone, and it becomes the standby.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reinstate {
+    /// As soon as its agent sees that another site is primary.
+    Automatic,
+    /// It is fenced at once, and waits for `ghostlight reinstate`.
+    Manual,
 }
 
 /// What to do with a table that has no primary key: its rows cannot be told apart by a key.
@@ -209,6 +223,10 @@ pub struct Agent {
     pub admin: SocketAddr,
     /// Where it accepts the peer's agent.
     pub link: SocketAddr,
+    /// A folder for this agent alone, beside the topology file if relative. It holds the quarantine: what an old primary
+    /// committed and nobody was told of. Nothing here is ever deleted. Default: `agent/<site>`.
+    #[serde(default)]
+    pub data_folder: Option<PathBuf>,
 }
 
 /// `[sites.<name>.gateway]`

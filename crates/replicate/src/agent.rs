@@ -17,12 +17,14 @@
 
 mod publish;
 
-use std::{collections::VecDeque, future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque, future::pending, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use model::{
     Epoch, Serving, Site,
-    agent::{Fence, FenceRequest, Role, Row},
-    topology::Policy,
+    agent::{Fence, FenceRequest, ReinstateReply, Role, Row},
+    topology::{Policy, Reinstate},
 };
 use mysql_async::Conn;
 use runtime::{admin, clock::Boot, metrics::Metrics, process::Shutdown, secret::Secret};
@@ -45,7 +47,7 @@ use crate::{
     register::{self, RegisterHandle, RegisterRequest, Seen},
     ship::{self, Authority, ShipConfig},
     status::{Board, Known},
-    work::{self, Act, Done, Means, Standby},
+    work::{self, Act, Done, First, Means, Standby},
 };
 
 /// How often the register is read.
@@ -72,6 +74,8 @@ pub struct AgentConfig {
     pub peer_link: SocketAddr,
     /// The rules.
     pub policy: Policy,
+    /// A folder of this agent's own, which outlives it: the quarantine is kept below it.
+    pub data: PathBuf,
 }
 
 /// Where an agent listens, already bound.
@@ -158,7 +162,7 @@ pub async fn run(
         inputs.watermarks,
         shutdown.clone(),
     ));
-    let api = Api { board: board.clone(), barrier, heart, commands };
+    let api = Api { board: board.clone(), barrier, heart, commands, data: config.data.clone() };
     let the_loop = Loop {
         config,
         means,
@@ -174,6 +178,7 @@ pub async fn run(
         act_not_before: Boot::now(),
         act_error: None,
         commands: VecDeque::new(),
+        ordered: false,
         promoting: false,
         standby: None,
         standby_end: None,
@@ -294,6 +299,8 @@ struct Loop {
     /// Why the last act did not come to its end, if so.
     act_error: Option<String>,
     commands: VecDeque<Command>,
+    /// An operator has asked for the reinstatement.
+    ordered: bool,
     /// Whether the act under way is a promotion.
     promoting: bool,
     standby: Option<Standby>,
@@ -363,6 +370,10 @@ impl Loop {
                 self.look_error = Some(why);
             }
             Event::RegisterSeen(seen) => self.learn_register(seen),
+            Event::Asked(Command::Reinstate(reply)) => {
+                // Whoever asked may have given up; the order stands.
+                drop(reply.send(self.order_reinstatement()));
+            }
             Event::Asked(command) => self.commands.push_back(command),
             Event::Acted(done) => {
                 self.act = None;
@@ -424,7 +435,7 @@ impl Loop {
                     tracing::info!("the follower ended: {why}");
                     end.not_before = now + RETRY_ACT;
                 }
-                StandbyError::NoSlot(_) | StandbyError::PositionLost(_) => {
+                StandbyError::NoSlot(_) | StandbyError::PositionLost(_) | StandbyError::CannotBeUndone(_) => {
                     tracing::error!("the standby cannot be continued and is filled anew: {why}");
                     end.lost = Some(why);
                 }
@@ -482,9 +493,10 @@ impl Loop {
             changed
         });
         let standby_key = match (&self.duty, &row) {
-            (Duty::Follow(incarnation, _) | Duty::Seed(incarnation), Some(row)) => {
-                Some((row.epoch, *incarnation))
-            }
+            (
+                Duty::Follow(incarnation, _) | Duty::Seed(incarnation) | Duty::Reinstate(incarnation),
+                Some(row),
+            ) => Some((row.epoch, *incarnation)),
             // The follower goes on until the promotion itself ends it: what it still applies is worth having.
             (Duty::AwaitPromotion, _) => self.standby.as_ref().map(|standby| standby.key),
             _ => None,
@@ -509,6 +521,10 @@ impl Loop {
             let act = match command {
                 Command::Promote(request, reply) => Act::Promote(request, self.standby.take(), reply),
                 Command::Fence(request, reply) => Act::Fence(request, reply),
+                Command::Reinstate(reply) => {
+                    drop(reply.send(self.order_reinstatement()));
+                    return;
+                }
             };
             self.start_act(act);
             return;
@@ -540,6 +556,11 @@ impl Loop {
             Duty::BeginStandby | Duty::Resync(_) if !closed => Some(Act::Close),
             Duty::Resync(_) => self.seen.as_ref().map(|seen| Act::Resync(seen.register.clone())),
             Duty::BeginStandby => self.seen.as_ref().map(|seen| Act::BeginStandby(seen.register.clone())),
+            Duty::BeginReinstatement if !closed => Some(Act::Close),
+            Duty::BeginReinstatement if !self.may_reinstate() => None,
+            Duty::BeginReinstatement => {
+                self.seen.as_ref().map(|seen| Act::BeginReinstatement(seen.register.clone()))
+            }
             Duty::FenceSelf { epoch, primary } => {
                 Some(Act::FenceSelf(FenceRequest { epoch: *epoch, primary: primary.clone() }))
             }
@@ -554,7 +575,7 @@ impl Loop {
                     closed.then_some(Act::Open)
                 }
             }
-            Duty::Seed(_) | Duty::Follow(..) | Duty::AwaitPromotion | Duty::NewDatabase(_) => {
+            Duty::Seed(_) | Duty::Reinstate(_) | Duty::Follow(..) | Duty::AwaitPromotion => {
                 (!closed).then_some(Act::Close)
             }
             Duty::Stop(_) => {
@@ -562,6 +583,28 @@ impl Loop {
                 (!ours && !closed && look.site.is_some()).then_some(Act::Close)
             }
             Duty::Wait(_) => None,
+        }
+    }
+
+    fn may_reinstate(&self) -> bool {
+        self.ordered || self.config.policy.reinstate == Reinstate::Automatic
+    }
+
+    /// An operator wants this database taken back: by the policy `manual`, or again after it had stopped.
+    fn order_reinstatement(&mut self) -> ReinstateReply {
+        match &self.duty {
+            Duty::BeginReinstatement | Duty::Reinstate(_) => {
+                self.ordered = true;
+                self.standby_end = None;
+                ReinstateReply::Ordered
+            }
+            Duty::FenceSelf { .. } | Duty::Wait(_) => {
+                self.ordered = true;
+                ReinstateReply::Ordered
+            }
+            _ => ReinstateReply::NotNeeded {
+                why: "this database is not that of an old primary which waits to be taken back".into(),
+            },
         }
     }
 
@@ -588,10 +631,17 @@ impl Loop {
             incarnation,
             tables_without_primary_key: self.config.policy.tables_without_primary_key,
         };
-        let seeding = matches!(self.duty, Duty::Seed(_));
-        tracing::info!(%epoch, %incarnation, seeding, origin = %config.origin, "following");
+        let first = match self.duty {
+            Duty::Seed(_) => First::Seed,
+            Duty::Reinstate(_) => First::Reinstate {
+                data: self.config.data.clone(),
+                register: self.seen.as_ref().map(|seen| seen.register.clone()),
+            },
+            _ => First::Follow,
+        };
+        tracing::info!(%epoch, %incarnation, origin = %config.origin, "following");
         self.parts.progress.send_replace(FollowProgress::default());
-        self.standby = Some(work::start_standby(config, seeding, self.parts.progress.clone()));
+        self.standby = Some(work::start_standby(config, first, self.parts.progress.clone()));
     }
 
     fn start_mode(&mut self, epoch: Epoch) {

@@ -1,24 +1,35 @@
 //! The agent's admin API. The bodies are the types of `model`; what each route does is said there.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{Query, State},
+    extract::{Path, Query, State},
     routing::{get, post},
 };
 use model::{
     BarrierReply, BarrierRequest, Epoch, Mode, Serving, Site,
-    agent::{AgentStatus, FenceReply, FenceRequest, ProbeReply, PromoteReply, PromoteRequest},
+    agent::{
+        AgentStatus, FenceReply, FenceRequest, ProbeReply, PromoteReply, PromoteRequest, ReinstateReply,
+    },
 };
 use runtime::{admin::ApiError, clock::Boot};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{barrier::Barrier, heartbeat::Heart, status::Board};
+use crate::{
+    barrier::Barrier,
+    heartbeat::Heart,
+    quarantine::{self, Page, QuarantineError, Shown, Summary},
+    status::Board,
+};
 
 /// No long poll lasts longer.
 const WAIT_MS_MAX: u64 = 60_000;
+/// So many lines of a quarantine are told at a time,
+const ROWS_AT_A_TIME_MAX: usize = 10_000;
+/// of about so many bytes.
+const ROWS_BYTES_MAX: usize = 4 << 20;
 
 /// What the API asks of the agent's loop.
 #[derive(Debug)]
@@ -27,6 +38,8 @@ pub enum Command {
     Promote(PromoteRequest, oneshot::Sender<PromoteReply>),
     /// Close this database.
     Fence(FenceRequest, oneshot::Sender<FenceReply>),
+    /// Take this database back, though the policy says `manual`, or once more.
+    Reinstate(oneshot::Sender<ReinstateReply>),
 }
 
 /// What the routes need. Cheap to clone.
@@ -40,6 +53,8 @@ pub struct Api {
     pub heart: Heart,
     /// The agent's loop.
     pub commands: mpsc::Sender<Command>,
+    /// The agent's data folder.
+    pub data: PathBuf,
 }
 
 impl Api {
@@ -52,6 +67,10 @@ impl Api {
             .route("/v1/probe", post(probe))
             .route("/v1/promote", post(promote))
             .route("/v1/fence", post(fence))
+            .route("/v1/reinstate", post(reinstate))
+            .route("/v1/quarantine", get(quarantines))
+            .route("/v1/quarantine/{id}", get(quarantine))
+            .route("/v1/quarantine/{id}/rows", get(quarantined_rows))
             .with_state(self)
     }
 }
@@ -131,6 +150,58 @@ async fn fence(
     Json(request): Json<FenceRequest>,
 ) -> Result<Json<FenceReply>, ApiError> {
     command(&api, |reply| Command::Fence(request, reply)).await
+}
+
+async fn reinstate(State(api): State<Api>) -> Result<Json<ReinstateReply>, ApiError> {
+    command(&api, Command::Reinstate).await
+}
+
+async fn quarantines(State(api): State<Api>) -> Result<Json<Vec<Summary>>, ApiError> {
+    from_disk(move || quarantine::list(&api.data)).await.map(Json)
+}
+
+async fn quarantine(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Shown>, ApiError> {
+    let shown = from_disk(move || {
+        let Some(found) = quarantine::find(&api.data, &id)? else { return Ok(Err(id)) };
+        Ok(Ok(Shown { id, manifest: found.manifest().clone(), outcome: found.outcome()? }))
+    });
+    shown.await?.map(Json).map_err(|id| no_quarantine(&id))
+}
+
+/// From where on, and how many lines.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RowsAsked {
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn quarantined_rows(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(asked): Query<RowsAsked>,
+) -> Result<Json<Page>, ApiError> {
+    let page = from_disk(move || {
+        let Some(found) = quarantine::find(&api.data, &id)? else { return Ok(Err(id)) };
+        let limit = asked.limit.unwrap_or(ROWS_AT_A_TIME_MAX).min(ROWS_AT_A_TIME_MAX);
+        Ok(Ok(found.page(asked.cursor.as_deref(), limit, ROWS_BYTES_MAX)?))
+    });
+    page.await?.map(Json).map_err(|id| no_quarantine(&id))
+}
+
+fn no_quarantine(id: &str) -> ApiError {
+    ApiError::not_found(format!("there is no quarantine `{id}` here; GET /v1/quarantine lists them"))
+}
+
+/// Reads files on a thread that may wait for them.
+async fn from_disk<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, QuarantineError> + Send + 'static,
+) -> Result<T, ApiError> {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(e)) => Err(ApiError::unavailable(e.to_string())),
+        Err(e) => Err(ApiError::unavailable(format!("the quarantine could not be read: {e}"))),
+    }
 }
 
 async fn command<T>(

@@ -15,7 +15,7 @@ use std::{convert::Infallible, net::SocketAddr, time::Duration};
 use futures_util::{FutureExt, future::BoxFuture};
 use model::{
     Epoch, Incarnation, Position, Site, Watermark,
-    agent::{Slot, StandbyPhase},
+    agent::{Reinstatement, Slot, StandbyPhase},
     topology::WithoutPrimaryKey,
 };
 use runtime::{
@@ -31,7 +31,7 @@ pub use self::ddl::fingerprint;
 pub(crate) use self::{
     ddl::run as run_definition,
     session::{Session, without_key},
-    sql::{Packet, Packets, quoted, text},
+    sql::{Packet, Packets, by_key, found, literal, quoted, text},
     target::{Form, NoTarget, Target},
 };
 use crate::{
@@ -79,6 +79,8 @@ pub struct FollowProgress {
     pub lag_ms: Option<u64>,
     /// When the last heartbeat was applied, on this machine's clock.
     pub heartbeat_at: Option<Boot>,
+    /// How far a reinstatement is, while there is one.
+    pub reinstating: Option<Reinstatement>,
     /// Rows copied so far, while seeding.
     pub rows_seeded: u64,
     /// Why there is no progress at the moment, in words; `None` while there is.
@@ -93,6 +95,7 @@ impl Default for FollowProgress {
             watermark: None,
             lag_ms: None,
             heartbeat_at: None,
+            reinstating: None,
             rows_seeded: 0,
             trouble: None,
         }
@@ -125,6 +128,10 @@ pub enum StandbyError {
     /// to mend, as the text says.
     #[error("{0}")]
     Unsupported(String),
+    /// These data hold what the new primary's never did, and it cannot be undone row by row: compare and repair them.
+    /// What could be read of it is in quarantine.
+    #[error("{0}")]
+    CannotBeUndone(String),
     /// The peer's agent does not let us in (token, version, or it is not what the topology says).
     #[error("{0}")]
     Refused(String),
@@ -357,7 +364,7 @@ impl Following<'_> {
             }
             Down::Alive => return Ok(()),
             Down::Refused(why) => return Err(why.into()),
-            Down::Outline(_) | Down::Chunk(_) => return Err(LinkError::Senseless.into()),
+            Down::Outline(_) | Down::Chunk(_) | Down::Failovers(_) => return Err(LinkError::Senseless.into()),
         };
         Ok(self.checkpoint.step(event, &mut self.effects)?)
     }

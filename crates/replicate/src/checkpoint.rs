@@ -290,11 +290,22 @@ pub enum Pending {
         /// What all definitions hashed to before it ran. If they hash to something else now, it has run.
         fingerprint: String,
     },
+    /// `undo:<left>`: the tail of an old primary is being undone; so many lines of its quarantine are left. The position
+    /// is where this database will follow the new primary, and means nothing before that.
+    Undo {
+        /// Grows less with every transaction, so that each one changes the row and bears the mark.
+        left: u64,
+    },
     /// `part`: a transaction too large for one packet is under way. Never seen committed.
     Part,
 }
 
 impl Pending {
+    /// Whether the position of a slot with this mark is true.
+    pub fn is_attached(&self) -> bool {
+        !matches!(self, Pending::Seed { .. } | Pending::Undo { .. })
+    }
+
     /// Whether a slot with this mark may not be promoted or continued from.
     pub fn is_seed(&self) -> bool {
         matches!(self, Pending::Seed { .. })
@@ -306,6 +317,7 @@ impl fmt::Display for Pending {
         match self {
             Pending::Seed { connection, step } => write!(f, "seed:{connection}:{step}"),
             Pending::Ddl { connection, fingerprint } => write!(f, "ddl:{connection}:{fingerprint}"),
+            Pending::Undo { left } => write!(f, "undo:{left}"),
             Pending::Part => f.write_str("part"),
         }
     }
@@ -327,6 +339,7 @@ impl FromStr for Pending {
         let connection = |s: &str| s.parse::<u32>().ok();
         let read = || match parts.as_slice() {
             ["part"] => Some(Pending::Part),
+            ["undo", left] => Some(Pending::Undo { left: number(left)? }),
             ["seed", c, step] => Some(Pending::Seed { connection: connection(c)?, step: number(step)? }),
             ["ddl", c, fingerprint] => {
                 Some(Pending::Ddl { connection: connection(c)?, fingerprint: (*fingerprint).to_owned() })
@@ -348,6 +361,7 @@ mod tests {
         let all = [
             Pending::Part,
             Pending::Seed { connection: 7, step: 12 },
+            Pending::Undo { left: 1_000_000 },
             Pending::Ddl { connection: 8, fingerprint: "9f".into() },
         ];
         for pending in all {

@@ -4,7 +4,7 @@
 //! which are found here, and it never continues data of which it cannot be proven that they may be continued.
 
 use model::{
-    Epoch, Incarnation, Register, Site,
+    Epoch, Incarnation, Mode, Register, Site,
     agent::{Fence, Slot},
 };
 
@@ -33,9 +33,11 @@ pub struct Look {
 
 impl Look {
     /// Whether these data were a standby's to the end: they hold nothing but what was copied from a primary or
-    /// applied from its stream. A slot of a later epoch than the last promotion proves it.
+    /// applied from its stream. A slot of a later epoch than the last promotion proves it, unless a tail is still being
+    /// undone in front of it.
     fn only_what_came_from_a_primary(&self) -> bool {
-        self.slots.iter().any(|s| self.promoted.is_none_or(|promoted| s.slot.epoch > promoted))
+        let of_later = |s: &AppliedSlot| self.promoted.is_none_or(|promoted| s.slot.epoch > promoted);
+        self.slots.iter().any(|s| of_later(s) && !s.is_being_undone())
     }
 }
 
@@ -55,6 +57,10 @@ pub enum Duty {
     /// Announce a new life of these data in the register, then fill them in place: they are a standby's, and cannot
     /// be continued for this reason.
     Resync(String),
+    /// Announce a new life of these data in the register: they are those of an old primary, to be taken back.
+    BeginReinstatement,
+    /// Take these data back, in the life that the register names, then follow.
+    Reinstate(Incarnation),
     /// Take the writes of this epoch.
     Primary(Epoch),
     /// Wait for the request to promote.
@@ -66,8 +72,6 @@ pub enum Duty {
         /// Its primary.
         primary: Site,
     },
-    /// Whoever owns the server must bring an empty one.
-    NewDatabase(String),
     /// An operator must look.
     Stop(String),
 }
@@ -116,7 +120,7 @@ fn of_an_empty_database(site: &Site, register: Option<&Register>, look: &Look) -
 fn of_a_primarys_data(site: &Site, register: Option<&Register>, here: &Snapshot, look: &Look) -> Duty {
     let epoch = here.row.epoch;
     if let Some(why) = &look.begun_anew
-        && here.row.mode == model::Mode::Sync
+        && here.row.mode == Mode::Sync
     {
         // Not a lost position but a lost primary: what the standby holds may no longer be here.
         return Duty::Stop(format!("this primary's log is not the one that it was: {why}"));
@@ -177,6 +181,15 @@ fn of_a_standbys_data(site: &Site, register: Option<&Register>, here: &Snapshot,
             Duty::BeginStandby
         };
     }
+    if attached.is_none() && !look.only_what_came_from_a_primary() {
+        if register.epoch > epoch {
+            return Duty::FenceSelf { epoch: register.epoch, primary: register.primary.clone() };
+        }
+        // A life that was announced for these data is noted in their row; nobody can promote them in it while no slot
+        // is attached. (The mode may be `sync` already when the slot was attached a moment after this look.)
+        let announced = register.standby_incarnation == here.incarnation;
+        return if announced { Duty::Reinstate(here.incarnation) } else { Duty::BeginReinstatement };
+    }
     let why = if register.epoch > epoch || register.primary != *primary {
         format!(
             "these data belong to epoch {epoch} of {primary}, the service is in epoch {} of {}",
@@ -193,18 +206,16 @@ fn of_a_standbys_data(site: &Site, register: Option<&Register>, here: &Snapshot,
         format!("these data are not a prefix of the primary's: no slot is attached to epoch {epoch}")
     };
     // What a primary wrote last may be the only copy of it; what a standby holds came from somewhere.
-    match look.only_what_came_from_a_primary() {
-        true => Duty::Resync(why),
-        false => Duty::NewDatabase(why),
-    }
+    Duty::Resync(why)
 }
 
 impl Duty {
-    /// The same duty, once the follower in it has found that its place in the primary's log is lost.
+    /// The same duty, once the follower in it has found that its place in the primary's log is lost, or that what these
+    /// data hold beyond the new primary's cannot be undone.
     #[must_use]
     pub fn with_lost_position(self, why: &str) -> Duty {
         match self {
-            Duty::Seed(_) | Duty::Follow(..) => Duty::Resync(why.to_owned()),
+            Duty::Seed(_) | Duty::Follow(..) | Duty::Reinstate(_) => Duty::Resync(why.to_owned()),
             other => other,
         }
     }
@@ -221,7 +232,7 @@ fn register_behind(register: &Register, epoch: Epoch) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Mode, Position, StreamId, agent::Row};
+    use model::{Position, StreamId, agent::Row};
 
     const EMPTY: Look = Look {
         site: None,
@@ -279,11 +290,12 @@ mod tests {
             Duty::BeginStandby => "begin standby".into(),
             Duty::Seed(incarnation) => format!("seed {incarnation}"),
             Duty::Follow(incarnation, _) => format!("follow {incarnation}"),
+            Duty::BeginReinstatement => "begin reinstatement".into(),
+            Duty::Reinstate(incarnation) => format!("reinstate {incarnation}"),
             Duty::Primary(epoch) => format!("primary {epoch}"),
             Duty::Resync(_) => "resync".into(),
             Duty::AwaitPromotion => "await promotion".into(),
             Duty::FenceSelf { epoch, primary } => format!("fence self {epoch} {primary}"),
-            Duty::NewDatabase(_) => "new database".into(),
             Duty::Stop(_) => "stop".into(),
         };
         assert_eq!(found, expected, "register {register:?}, look {look:?}");
@@ -339,14 +351,36 @@ mod tests {
         let was_primary = |epoch, look| Look { promoted: Some(Epoch(epoch)), ..look };
         // Standby again since its last promotion, and primary since its last slot.
         check(register(5, 6, "aws", 4), was_primary(2, row(4, "aws", 3, Some(3))), "resync");
-        check(register(5, 6, "aws", 4), was_primary(4, row(5, "aws", 3, Some(3))), "new database");
-        // The first primary of all never had a slot.
-        check(register(5, 2, "aws", 3), row(2, "aws", 3, None), "new database");
+        check(register(5, 6, "aws", 4), was_primary(4, row(5, "aws", 3, Some(3))), "fence self 6 aws");
         check(None, row(2, "aws", 3, Some(1)), "wait");
         let lost = derive(&Site::new("nhn"), Some(&register(5, 2, "aws", 3)), &row(2, "aws", 3, Some(2)));
         assert_eq!(lost.with_lost_position("gone"), Duty::Resync("gone".into()));
         let primary = derive(&Site::new("nhn"), None, &row(2, "nhn", 0, None));
         assert_eq!(primary.clone().with_lost_position("gone"), primary);
+    }
+
+    #[test]
+    fn an_old_primary_announces_itself_and_is_then_taken_back_in_that_life() {
+        // It was primary in epoch 1, as the first one or after a promotion in life 3.
+        check(register(5, 2, "aws", 3), row(2, "aws", 0, None), "begin reinstatement");
+        let promoted = |look| Look { promoted: Some(Epoch(3)), ..look };
+        check(register(5, 4, "aws", 5), promoted(row(4, "aws", 3, Some(2))), "begin reinstatement");
+        check(register(6, 4, "aws", 6), promoted(row(4, "aws", 6, Some(2))), "reinstate 6");
+        let undoing = |mut look: Look| {
+            look.slots[0].pending = Some("undo:17".into());
+            look
+        };
+        check(register(6, 4, "aws", 6), undoing(row(4, "aws", 6, Some(4))), "reinstate 6");
+        // Another life was announced since.
+        check(register(7, 4, "aws", 7), undoing(row(4, "aws", 6, Some(4))), "begin reinstatement");
+        let sync = Register { mode: Mode::Sync, ..register(6, 4, "aws", 6) };
+        check(sync, promoted(row(4, "aws", 6, Some(2))), "reinstate 6");
+        let lost = derive(&Site::new("nhn"), Some(&register(6, 4, "aws", 6)), &row(4, "aws", 6, None));
+        assert_eq!(lost.with_lost_position("it has DDL"), Duty::Resync("it has DDL".into()));
+        check(register(6, 4, "aws", 6), row(4, "aws", 6, Some(4)), "follow 6");
+        check(None, undoing(row(4, "aws", 6, Some(4))), "wait");
+        // Named for the next epoch it will refuse: these data are not attached.
+        check(register(7, 5, "nhn", 6), undoing(row(4, "aws", 6, Some(4))), "await promotion");
     }
 
     #[test]

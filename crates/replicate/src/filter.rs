@@ -139,7 +139,7 @@ impl Filter {
         };
         self.peers_connection = match text.parse::<Pending>() {
             Ok(Pending::Ddl { connection, .. } | Pending::Seed { connection, .. }) => Some(connection),
-            Ok(Pending::Part) | Err(_) => None,
+            Ok(Pending::Part | Pending::Undo { .. }) | Err(_) => None,
         };
         Ok(())
     }

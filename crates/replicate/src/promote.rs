@@ -102,7 +102,7 @@ pub fn judge(
     match (attached.next(), attached.next()) {
         (Some(slot), None) if slot.is_attached() => Judgement::Promote(slot.clone()),
         (Some(slot), None) => Judgement::Refuse(format!(
-            "these data are still being copied ({})",
+            "these data are not a standby's yet: they are still being copied or undone ({})",
             slot.pending.as_deref().unwrap_or_default()
         )),
         (None, _) => Judgement::Refuse(format!("no slot is attached to epoch {}", row.row.epoch)),
@@ -215,25 +215,32 @@ async fn decide(conn: &mut Conn, wanted: &Promotion<'_>) -> Result<PromoteReply,
 
 /// The record of the promotion to `epoch`, if this database was promoted to it.
 pub async fn record(conn: &mut Conn, epoch: Epoch) -> Result<Option<FailoverRecord>, DatabaseError> {
-    let row: Option<mysql_async::Row> = conn
-        .exec_first(
-            "SELECT stream, file, `offset`, origin, slot_epoch, promoted_stream, promoted_file, promoted_offset
-             FROM ghostlight.failover WHERE epoch = ?",
-            (epoch.0,),
+    Ok(records(conn).await?.into_iter().find(|record| record.epoch == epoch))
+}
+
+/// The records of all promotions of this database, the oldest first.
+pub async fn records(conn: &mut Conn) -> Result<Vec<FailoverRecord>, DatabaseError> {
+    let rows: Vec<mysql_async::Row> = conn
+        .query(
+            "SELECT epoch, stream, file, `offset`, origin, slot_epoch, promoted_stream, promoted_file, \
+             promoted_offset FROM ghostlight.failover ORDER BY epoch",
         )
         .await?;
-    let Some(row) = row else { return Ok(None) };
-    type Columns = (String, u64, u64, String, u64, String, u64, u64);
-    let (stream, file, offset, origin, slot_epoch, log, log_file, log_offset): Columns =
+    rows.into_iter().map(read_record).collect()
+}
+
+fn read_record(row: mysql_async::Row) -> Result<FailoverRecord, DatabaseError> {
+    type Columns = (u64, String, u64, u64, String, u64, String, u64, u64);
+    let (epoch, stream, file, offset, origin, slot_epoch, log, log_file, log_offset): Columns =
         mysql_async::from_row_opt(row).map_err(|e| DatabaseError::Unexpected(e.to_string()))?;
     let at = |stream: String, file, offset| model::Position { stream: model::StreamId(stream), file, offset };
-    Ok(Some(FailoverRecord {
-        epoch,
+    Ok(FailoverRecord {
+        epoch: Epoch(epoch),
         slot: model::agent::Slot {
             position: at(stream, file, offset),
             epoch: Epoch(slot_epoch),
             origin: Site::new(origin),
         },
         promoted_after: at(log, log_file, log_offset),
-    }))
+    })
 }

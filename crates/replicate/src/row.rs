@@ -57,14 +57,21 @@ pub struct AppliedSlot {
 }
 
 impl AppliedSlot {
-    /// Whether the position means something: it does not while a seeding is unfinished, or if nobody knows what
-    /// is unfinished.
+    /// Whether the position means something: it does not while a seeding or an undo is unfinished, or if nobody knows
+    /// what is unfinished.
     pub fn is_attached(&self) -> bool {
         match self.pending.as_deref().map(Pending::from_str) {
             None => true,
-            Some(Ok(pending)) => !pending.is_seed(),
+            Some(Ok(pending)) => pending.is_attached(),
             Some(Err(_)) => false,
         }
+    }
+}
+
+impl AppliedSlot {
+    /// Whether the tail of an old primary is still being undone in front of it.
+    pub fn is_being_undone(&self) -> bool {
+        matches!(self.pending.as_deref().map(Pending::from_str), Some(Ok(Pending::Undo { .. })))
     }
 }
 
@@ -192,6 +199,21 @@ pub async fn fill_anew(conn: &mut Conn, site: &Site, birth: &Birth) -> Result<bo
 pub async fn last_promotion(conn: &mut Conn) -> Result<Option<Epoch>, DatabaseError> {
     let epoch: Option<Option<u64>> = conn.query_first("SELECT MAX(epoch) FROM ghostlight.failover").await?;
     Ok(epoch.flatten().map(Epoch))
+}
+
+/// Notes that a new life of these data was announced, if the row is at this epoch and primary. Whether it was.
+pub async fn begin_life(
+    conn: &mut Conn,
+    epoch: Epoch,
+    primary: &Site,
+    incarnation: Incarnation,
+) -> Result<bool, DatabaseError> {
+    conn.exec_drop(
+        "UPDATE ghostlight.site SET incarnation = ?, token = ? WHERE id = 1 AND epoch = ? AND `primary` = ?",
+        (incarnation.0, schema::new_token(), epoch.0, primary.as_str()),
+    )
+    .await?;
+    Ok(conn.affected_rows() == 1)
 }
 
 /// Names this database's log anew, if it is still called `old`.

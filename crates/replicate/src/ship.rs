@@ -29,6 +29,7 @@ use crate::{
         frame::{Down, Refusal, Request, Up, Want},
         pack::Packer,
     },
+    promote,
     transaction::At,
 };
 
@@ -177,7 +178,7 @@ impl Peer {
             outcome = self.ship(caller, &request, &authority) => outcome,
         };
         match outcome {
-            Ok(()) => tracing::info!(site = %request.site, "the copy is complete"),
+            Ok(()) => tracing::info!(site = %request.site, "the peer was told all that it wanted"),
             Err(e) => tracing::info!(site = %request.site, "the peer is sent nothing more: {e}"),
         }
     }
@@ -225,6 +226,7 @@ impl Peer {
                 }
             }
             Want::Outline => outline::send(&self.config.database, &authority.stream, &mut sender).await,
+            Want::Failovers => tell_failovers(&self.config.database, &mut sender).await,
         };
         if let Err(e) = &outcome
             && let Some(why) = e.refusal()
@@ -234,6 +236,13 @@ impl Peer {
         }
         outcome
     }
+}
+
+/// Tells what this database's promotions wrote.
+async fn tell_failovers(database: &DatabaseConfig, sender: &mut Sender) -> Result<(), ShipError> {
+    let mut conn = database.open().await?;
+    let records = promote::records(&mut conn).await?;
+    Ok(sender.send(&Down::Failovers(records)).await?)
 }
 
 /// Sends the log behind `from`, without end, and in it the chunks that the peer asks for.

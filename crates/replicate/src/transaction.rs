@@ -37,7 +37,7 @@ impl fmt::Display for At {
 }
 
 /// A table as it was when its rows were written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Table {
     /// Its database.
     pub schema: String,
@@ -56,7 +56,7 @@ impl fmt::Display for Table {
 }
 
 /// One column.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Column {
     /// Its name.
     pub name: String,
@@ -65,7 +65,7 @@ pub struct Column {
 }
 
 /// What one must know of a column to write its values down exactly and to compare them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// Integers, decimals, floating point, bits, years; enums and sets by number.
     Number,

@@ -4,7 +4,7 @@
 //! [`ACT_TIMEOUT`]. An act that failed says only that nobody knows how far it came: the loop looks, and begins what
 //! is still missing.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use model::{
     Epoch, Incarnation, Mode, Register, Site,
@@ -26,6 +26,7 @@ use crate::{
     fence, heartbeat,
     promote::{self, Promotion},
     register::{RegisterHandle, Seen, Silent},
+    reinstate::{self, ReinstateConfig},
     row,
     schema::{self, Birth},
 };
@@ -75,6 +76,8 @@ pub enum Act {
     BeginStandby(Register),
     /// Announce a new life of the standby's data, then mark those that are here as a copy under way.
     Resync(Register),
+    /// Announce a new life of an old primary's data, then note it in the row.
+    BeginReinstatement(Register),
     /// Let the application in.
     Open,
     /// Keep the application out.
@@ -150,6 +153,7 @@ async fn perform(act: Act, means: &Means, conn: &mut Conn, done: &mut Done) -> R
         Act::Announce(register) => announce(register, means, done).await,
         Act::BeginStandby(register) => begin_standby(&register, false, means, conn, done).await,
         Act::Resync(register) => begin_standby(&register, true, means, conn, done).await,
+        Act::BeginReinstatement(register) => begin_reinstatement(&register, means, conn, done).await,
         Act::Open => Ok(fence::open(conn, &means.application_user).await?),
         Act::Close => {
             fence::close(conn, &means.application_user).await?;
@@ -280,6 +284,37 @@ async fn begin_standby(
     fence::close(conn, &means.application_user).await?;
     tracing::info!(epoch = %birth.epoch, %incarnation, primary = %birth.primary, "a new life as standby begins");
     Ok(())
+}
+
+/// A new life of the data of an old primary: the register first, before a row of them is touched. Whoever dies
+/// between the two begins again with the next life.
+async fn begin_reinstatement(
+    register: &Register,
+    means: &Means,
+    conn: &mut Conn,
+    done: &mut Done,
+) -> Result<(), ActError> {
+    let incarnation = Incarnation(register.standby_incarnation.0 + 1);
+    let record = Register {
+        version: register.version + 1,
+        mode: Mode::Solo,
+        standby_incarnation: incarnation,
+        why: format!("the old primary {} is taken back", means.site),
+        ..register.clone()
+    };
+    let asked = Boot::now();
+    let request = CasRequest { expected_version: register.version, record };
+    let register = match means.register.cas(request).await? {
+        CasReply::Swapped(register) => register,
+        CasReply::Stale(register) => {
+            done.seen = Some(Seen { register, asked });
+            return Err(ActError::Stale);
+        }
+    };
+    let noted = row::begin_life(conn, register.epoch, &register.primary, incarnation).await?;
+    tracing::warn!(epoch = %register.epoch, %incarnation, primary = %register.primary, "the old primary is taken back");
+    done.seen = Some(Seen { register, asked });
+    if noted { Ok(()) } else { Err(ActError::Stale) }
 }
 
 async fn promote(
@@ -422,29 +457,54 @@ pub async fn keep_looking(
     }
 }
 
-/// Starts a follower, which fills the database first if it holds nothing yet.
+/// What a follower has to do before it can follow.
+#[derive(Clone, Debug)]
+pub enum First {
+    /// Nothing: the slot is attached.
+    Follow,
+    /// Fill the database, which holds nothing yet.
+    Seed,
+    /// Take back the data of an old primary.
+    Reinstate {
+        /// Where the quarantine is kept.
+        data: PathBuf,
+        /// The register, as last seen.
+        register: Option<Register>,
+    },
+}
+
+/// Starts a follower.
 pub fn start_standby(
     config: StandbyConfig,
-    seeding: bool,
+    first: First,
     progress: watch::Sender<FollowProgress>,
 ) -> Standby {
     let stop = Shutdown::new();
     let key = (config.epoch, config.incarnation);
-    let task = tokio::spawn(standby(config, seeding, progress, stop.clone()));
+    let task = tokio::spawn(standby(config, first, progress, stop.clone()));
     Standby { key, stop, task }
 }
 
 async fn standby(
     config: StandbyConfig,
-    seeding: bool,
+    first: First,
     progress: watch::Sender<FollowProgress>,
     stop: Shutdown,
 ) -> Result<(), StandbyError> {
-    if seeding {
-        let Some(slot) = copy::fill::run(config.clone(), progress.clone(), stop.clone()).await? else {
-            return Ok(());
-        };
-        tracing::info!(at = %slot.position, "the copy of the primary's data is complete");
+    match first {
+        First::Follow => {}
+        First::Seed => {
+            let Some(slot) = copy::fill::run(config.clone(), progress.clone(), stop.clone()).await? else {
+                return Ok(());
+            };
+            tracing::info!(at = %slot.position, "the copy of the primary's data is complete");
+        }
+        First::Reinstate { data, register } => {
+            let reinstate = ReinstateConfig { standby: config.clone(), data, register };
+            if reinstate::run(reinstate, progress.clone(), stop.clone()).await?.is_none() {
+                return Ok(());
+            }
+        }
     }
     let follower_stop = stop.child_token();
     let follow = apply::follow(config.clone(), progress.clone(), follower_stop.clone());

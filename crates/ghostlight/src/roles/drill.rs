@@ -51,6 +51,9 @@ pub(crate) struct SiteLossArgs {
     /// Make the link between the sites so long, there and back.
     #[arg(long, value_name = "N")]
     link_rtt_ms: Option<u64>,
+    /// So many transactions the dying primary commits when nobody hears it any more; they must all be found in quarantine.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    divergent: u32,
     /// Visitors a second.
     #[arg(long, value_name = "N", default_value_t = 260, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
@@ -78,6 +81,7 @@ async fn site_loss(args: SiteLossArgs) -> anyhow::Result<ExitCode> {
         rate_per_s: args.rate.into(),
         link_rtt_ms: args.link_rtt_ms,
         gate: stage.gate(),
+        divergent: args.divergent,
     };
     let mut rounds: Vec<Round> = Vec::new();
     let access = stage.access()?;
@@ -123,7 +127,8 @@ fn print_round(round: &Round, as_json: bool) {
     let seconds = |s: Option<f64>| s.map_or("never".to_owned(), |s| format!("{s:.2} s"));
     print(&format!(
         "round {}: {} killed ({}, {}); booking again after {}, by DNS after {}; {} acknowledged, {} lost, {} sold \
-         twice; {} errors seen, {} unknown; in sync again after {}; {} violations",
+         twice; {} errors seen, {} unknown; in sync again after {} ({}, {} of {} divergent transactions in \
+         quarantine); {} violations",
         round.round,
         round.killed,
         round.how,
@@ -136,6 +141,9 @@ fn print_round(round: &Round, as_json: bool) {
         round.visitor_errors,
         round.unknown_outcomes,
         seconds(round.resync_s),
+        if round.reinstated { "reinstated" } else { "not reinstated" },
+        round.quarantined_transactions,
+        round.divergent_transactions,
         round.violations,
     ));
     for violation in &round.violation_list {

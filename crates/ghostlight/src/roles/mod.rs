@@ -10,6 +10,8 @@ pub(crate) mod controller;
 pub(crate) mod dns;
 pub(crate) mod drill;
 pub(crate) mod gateway;
+pub(crate) mod quarantine;
+pub(crate) mod reinstate;
 pub(crate) mod status;
 pub(crate) mod up;
 

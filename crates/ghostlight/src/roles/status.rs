@@ -28,7 +28,7 @@ pub(crate) fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<ExitCo
 }
 
 /// `config`, or the topology of the lab in this folder where there is no such file.
-fn or_the_labs(config: &Path) -> PathBuf {
+pub(super) fn or_the_labs(config: &Path) -> PathBuf {
     let labs = Path::new(".ghostlight/ghostlight.toml");
     if !config.exists() && labs.exists() { labs.to_owned() } else { config.to_owned() }
 }

@@ -3,8 +3,9 @@
 //! The checker has its own SQL and the visitors' ledger, and not a line of the ticketing service's code: a mistake
 //! there must not hide itself here. [`facts`] reads one consistent snapshot, [`rules`] judges it without a socket
 //! or a clock, [`equal`] holds two databases against each other row for row, [`durable`] looks at how a server is
-//! set. Each violation names the invariant and the rows.
+//! set, [`decoded`] holds a quarantine against the log that it was taken from. Each violation names the invariant and the rows.
 
+pub mod decoded;
 pub mod durable;
 pub mod equal;
 pub mod facts;

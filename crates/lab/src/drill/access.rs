@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use crate::divergence::Divergence;
 use model::{
     Mode, Register, Serving, Site,
     agent::{AgentStatus, Role, StandbyPhase},
@@ -62,6 +63,8 @@ pub struct Killed {
     pub how: String,
     /// When the first packet was dropped, on the boot clock.
     pub at_ms: u64,
+    /// Transactions that its database committed on purpose after that.
+    pub diverged: u32,
 }
 
 /// What is asked of a lab.
@@ -125,10 +128,41 @@ impl Access {
         self.nameserver.get("/v1/steer", ASK).await.map_err(ask("the name server's steering"))
     }
 
-    /// Kills every process of a site, and its addresses go dark.
-    pub async fn kill(&self, site: &Site) -> Result<Killed, AccessError> {
+    /// Kills every process of a site, and its addresses go dark; its database commits a last `divergence` before it
+    /// dies, if one is wanted.
+    pub async fn kill(&self, site: &Site, divergence: Option<Divergence>) -> Result<Killed, AccessError> {
         let path = format!("/v1/lab/sites/{site}/kill");
-        self.control.post(&path, &json!({}), ACT).await.map_err(ask("killing a site"))
+        self.control
+            .post(&path, &json!({ "divergence": divergence }), ACT)
+            .await
+            .map_err(ask("killing a site"))
+    }
+
+    /// A site's quarantine, whole: its manifest, what became of it, and every line.
+    pub async fn quarantine(&self, site: &Site, id: &str) -> Result<(Value, Vec<Value>), AccessError> {
+        let agent = self.agents.get(site).ok_or_else(|| AccessError::NotALab(format!("no site {site}")))?;
+        let shown: Value =
+            agent.get(&format!("/v1/quarantine/{id}"), ACT).await.map_err(ask("a quarantine"))?;
+        let (mut lines, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let from = cursor.map(|c| format!("?cursor={c}")).unwrap_or_default();
+            let path = format!("/v1/quarantine/{id}/rows{from}");
+            let mut page: Value = agent.get(&path, ACT).await.map_err(ask("a quarantine's lines"))?;
+            if let Some(Value::Array(rows)) = page.get_mut("rows").map(Value::take) {
+                lines.extend(rows);
+            }
+            cursor = page.get("next").and_then(Value::as_str).map(str::to_owned);
+            if cursor.is_none() {
+                return Ok((shown, lines));
+            }
+        }
+    }
+
+    /// How a tool of MariaDB's reaches a site's database: address, user, password.
+    pub fn server(&self, site: &Site) -> Result<(SocketAddr, &str, &Secret), AccessError> {
+        let missing = || AccessError::NotALab(format!("no site {site}"));
+        let config = &self.topology.sites.get(site).ok_or_else(missing)?.database;
+        Ok((config.address, &config.user, self.passwords.get(site).ok_or_else(missing)?))
     }
 
     /// Brings a site back.

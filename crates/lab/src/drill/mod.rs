@@ -15,12 +15,13 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use access::Access;
 use futures_util::future::BoxFuture;
-use model::Site;
+use model::{Epoch, Site};
+use mysql_async::prelude::Queryable;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use runtime::clock::Boot;
 
 use crate::{
-    checker::{self, Violation, durable, equal, facts, rules},
+    checker::{self, Violation, decoded, durable, equal, facts, rules},
     ledger::Ledger,
     load::{Arriving, Crowd, CrowdConfig, route::Names},
     resolver::Resolver,
@@ -109,6 +110,23 @@ pub struct Checked {
     pub violations: Vec<Violation>,
 }
 
+/// What an old primary's quarantine was found to be.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Transactions of the application behind the failover's place, as MariaDB's decoder tells.
+    pub divergent_transactions: u64,
+    /// Transactions in quarantine.
+    pub quarantined_transactions: u64,
+    /// What the quarantine says of their acknowledgement: `none` or `possibly`.
+    pub acknowledged: Option<String>,
+    /// Whether they were undone.
+    pub undone: bool,
+    /// Whether the site came back with another database than the one that was lost.
+    pub rebuilt: bool,
+    /// Where quarantine and log differ.
+    pub violations: Vec<Violation>,
+}
+
 impl Drill {
     /// Gathers a crowd for the running lab behind `access`.
     pub async fn prepare(access: Access, seed: u64) -> Result<Drill, Aborted> {
@@ -184,6 +202,67 @@ impl Drill {
         self.known_double.extend(found.double_sold);
         let violations = self.new_ones(found.violations);
         Ok(Checked { lost, double_sold, violations })
+    }
+
+    /// Holds the quarantine that `site` keeps of its lost epoch against its own log, as MariaDB's decoder tells it
+    /// from the place in the new primary's failover record on.
+    pub async fn check_quarantine(&self, site: &Site, primary: &Site, epoch: Epoch) -> Result<Kept, Aborted> {
+        let words = |e: checker::Unread| e.to_string();
+        let mut conn = self.access.database(primary).await?;
+        let record: Option<(String, u64, u64)> = conn
+            .exec_first("SELECT stream, file, `offset` FROM ghostlight.failover WHERE epoch = ?", (epoch.0,))
+            .await
+            .map_err(|e| format!("the failover record of {primary}: {e}"))?;
+        let Some((stream, file, offset)) = record else {
+            return Err(Aborted(format!("{primary} has no failover record of epoch {epoch}")));
+        };
+        let mut conn = self.access.database(site).await?;
+        let mine: Option<String> = conn
+            .query_first("SELECT stream FROM ghostlight.site")
+            .await
+            .map_err(|e| format!("the row of {site}: {e}"))?;
+        let rebuilt = mine.as_ref() != Some(&stream);
+        let mut kept = Kept { rebuilt, ..Kept::default() };
+        if rebuilt {
+            let what = format!(
+                "{site} has another database than the one that was lost: its log is {mine:?}, not {stream}"
+            );
+            kept.violations.push(Violation::new("I12", what));
+            return Ok(kept);
+        }
+        let columns = decoded::columns(&mut conn, site.as_str()).await.map_err(words)?;
+        let (server, user, password) = self.access.server(site)?;
+        let file = format!("binlog.{file:06}");
+        let log = decoded::tail(server, (user, password), (&file, offset), &columns).await?;
+        kept.divergent_transactions = log.transactions;
+
+        let (shown, lines) = self.access.quarantine(site, &epoch.to_string()).await?;
+        kept.quarantined_transactions = shown["manifest"]["counts"]["transactions"].as_u64().unwrap_or(0);
+        kept.acknowledged = shown["manifest"]["proof"]["acknowledged"].as_str().map(str::to_owned);
+        kept.undone = shown["outcome"]["done"].as_str() == Some("undone");
+        let mut held = decoded::Changes::new();
+        for line in &lines {
+            let table = line["number"].as_u64().and_then(|number| {
+                let tables = shown["manifest"]["tables"].as_array()?;
+                tables.iter().find(|t| t["number"].as_u64() == Some(number))
+            });
+            let names = table.and_then(|t| t["columns"].as_array()).into_iter().flatten();
+            let names: Vec<String> = names.filter_map(|c| c["name"].as_str().map(str::to_owned)).collect();
+            *held.entry(decoded::quarantined(line, &names, &columns)?).or_default() += 1;
+        }
+        kept.violations.extend(decoded::differences(&log.changes, &held));
+        if kept.divergent_transactions != kept.quarantined_transactions {
+            let (log, kept_) = (kept.divergent_transactions, kept.quarantined_transactions);
+            let what = format!(
+                "{site} committed {log} transactions that {primary} never had, {kept_} are in quarantine"
+            );
+            kept.violations.push(Violation::new("I12", what));
+        }
+        if !kept.undone {
+            let what = format!("{site} was not reinstated: its quarantine says {}", shown["outcome"]);
+            kept.violations.push(Violation::new("I12", what));
+        }
+        Ok(kept)
     }
 
     /// Holds both databases against each other, row for row. They get a few seconds to become equal.

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     checker::Violation,
+    divergence::Divergence,
     ledger::to_f64,
     stats::{Samples, rounded},
 };
@@ -44,6 +45,8 @@ pub struct SiteLoss {
     pub link_rtt_ms: Option<u64>,
     /// Whether the lab's gates hold answers; only for the report's words.
     pub gate: bool,
+    /// So many transactions the dying primary commits when nobody hears it any more.
+    pub divergent: u32,
 }
 
 /// One round's line.
@@ -92,6 +95,17 @@ pub struct Round {
     pub booking_ms_p99: Option<f64>,
     /// From the order to bring the site back until `sync`.
     pub resync_s: Option<f64>,
+    /// The same, if it came back without a rebuild: its own database, what was never acknowledged undone.
+    pub reinstate_s: Option<f64>,
+    /// Transactions that the lost primary had committed and the other site never had, as MariaDB's own decoder finds
+    /// them in its log.
+    pub divergent_transactions: u64,
+    /// Transactions in its quarantine.
+    pub quarantined_transactions: u64,
+    /// Whether they were undone and the old primary became the standby.
+    pub reinstated: bool,
+    /// Whether it came back with another database instead.
+    pub rebuilt: bool,
     /// When each step was seen, in milliseconds after the kill.
     pub phases_ms: Phases,
     /// How many violations were found.
@@ -120,6 +134,14 @@ pub struct Summary {
     pub rto_dns_s_p99: Option<f64>,
     /// Longest way back to `sync`.
     pub resync_s_max: Option<f64>,
+    /// The same over the rounds without a rebuild.
+    pub reinstate_s_max: Option<f64>,
+    /// Rounds that ended in a reinstatement.
+    pub reinstated: usize,
+    /// All divergent transactions.
+    pub divergent_transactions: u64,
+    /// All quarantined ones.
+    pub quarantined_transactions: u64,
     /// All acknowledged bookings.
     pub acknowledged: u64,
     /// All lost ones.
@@ -148,6 +170,10 @@ impl Summary {
             rto_dns_s_p50: dns.p50(),
             rto_dns_s_p99: dns.p99(),
             resync_s_max: samples(|r| r.resync_s).max(),
+            reinstate_s_max: samples(|r| r.reinstate_s).max(),
+            reinstated: rounds.iter().filter(|r| r.reinstated).count(),
+            divergent_transactions: rounds.iter().map(|r| r.divergent_transactions).sum(),
+            quarantined_transactions: rounds.iter().map(|r| r.quarantined_transactions).sum(),
             acknowledged: rounds.iter().map(|r| r.acknowledged).sum(),
             lost: rounds.iter().map(|r| r.lost).sum(),
             double_sold: rounds.iter().map(|r| r.double_sold).sum(),
@@ -193,6 +219,13 @@ async fn round(
     let peer = drill.access.topology.peer_of(&register.primary).cloned();
     let other = peer.ok_or_else(|| Aborted(format!("{} has no peer", register.primary)))?;
 
+    let divergence =
+        (config.divergent > 0).then_some(Divergence { round: n, transactions: config.divergent });
+    if let Some(divergence) = divergence {
+        let mut conn = drill.access.database(&register.primary).await?;
+        divergence.prepare(&mut conn).await.map_err(|e| format!("preparing the tail: {e}"))?;
+    }
+
     talk(format!("round {n}: the doors open, {} visitors a second", config.rate_per_s));
     let arriving = drill.crowd.open(config.rate_per_s, n);
     drill.steady(&arriving, STEADY_S).await;
@@ -210,7 +243,7 @@ async fn round(
         "round {n}: killing {} in mode {} at {} acknowledged/s",
         before.primary, round.mode_at_kill, round.acknowledged_per_s_before_kill
     ));
-    let killed = drill.access.kill(&before.primary).await?;
+    let killed = drill.access.kill(&before.primary, divergence).await?;
     round.killed = before.primary.to_string();
     round.how = killed.how.clone();
     let watch = Watch::failover(&drill.access, &other, before.epoch, killed.at_ms);
@@ -274,6 +307,26 @@ async fn round(
         Ok(_) => {
             round.resync_s = Some(rounded(restored.elapsed().as_secs_f64(), 3));
             violations.extend(drill.compare().await?);
+            let kept = drill.check_quarantine(&before.primary, &other, before.epoch.next()).await?;
+            talk(format!(
+                "round {n}: {} divergent transactions in the log, {} in quarantine (acknowledged: {}), {}",
+                kept.divergent_transactions,
+                kept.quarantined_transactions,
+                kept.acknowledged.as_deref().unwrap_or("not told"),
+                if kept.undone { "undone" } else { "not undone" }
+            ));
+            round.divergent_transactions = kept.divergent_transactions;
+            round.quarantined_transactions = kept.quarantined_transactions;
+            (round.reinstated, round.rebuilt) = (kept.undone && !kept.rebuilt, kept.rebuilt);
+            round.reinstate_s = round.resync_s.filter(|_| round.reinstated);
+            violations.extend(kept.violations);
+            if kept.divergent_transactions < u64::from(killed.diverged) {
+                let what = format!(
+                    "{} transactions were written into the dying primary on purpose, its log has fewer",
+                    killed.diverged
+                );
+                violations.push(Violation::new("I12", what));
+            }
         }
         Err(missing) => violations.push(Violation::new("I12", missing)),
     }

@@ -44,7 +44,9 @@ pub struct Phases {
     pub restored: Option<u64>,
     /// Its agent answered again.
     pub returned: Option<u64>,
-    /// Its new database was being filled.
+    /// What it had committed and nobody was told of was going into quarantine, or was being undone.
+    pub reinstating: Option<u64>,
+    /// Its database was being filled anew.
     pub seeding: Option<u64>,
     /// It applied the stream.
     pub attached: Option<u64>,
@@ -149,6 +151,7 @@ impl Watch {
                     let Ok(status) = a.status(&site).await else { return };
                     note.set(|p| &mut p.returned);
                     match status.role {
+                        Role::Reinstating { .. } => note.set(|p| &mut p.reinstating),
                         Role::Standby { phase: StandbyPhase::Seeding } => note.set(|p| &mut p.seeding),
                         Role::Standby { phase: StandbyPhase::Attached } => note.set(|p| &mut p.attached),
                         _ => {}

@@ -239,7 +239,8 @@ mod tests {
                 load_ended: Some(10_100),
                 restored: Some(11_200),
                 returned: Some(12_300),
-                seeding: Some(13_020),
+                reinstating: Some(13_020),
+                seeding: None,
                 attached: Some(15_700),
                 sync: Some(16_300),
             },
@@ -249,7 +250,7 @@ mod tests {
     }
 
     fn config() -> SiteLoss {
-        SiteLoss { rounds: 2, seed: 7, rate_per_s: 260.0, link_rtt_ms: None, gate: true }
+        SiteLoss { rounds: 2, seed: 7, rate_per_s: 260.0, link_rtt_ms: None, gate: true, divergent: 200 }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use lab::{
 };
 use model::{
     Register, Site,
-    agent::{AgentStatus, Fence, Role, StandbyPhase},
+    agent::{AgentStatus, Fence, ReinstatePhase, Role, StandbyPhase},
     gateway::GatewayStatus,
 };
 use serde::Serialize;
@@ -60,8 +60,15 @@ fn status() {
         &[Report { register: Err(String::new()), steering: silent(), sites: [].into(), lab: None }],
     );
     check(COMMAND, "`register`", &[Register::first(site(), 0)]);
-    let roles =
-        [Role::Primary, Role::Standby { phase: StandbyPhase::Attached }, Role::Stopped { why: "".into() }];
+    let reinstating = Role::Reinstating {
+        phase: ReinstatePhase::Undoing,
+        transactions: 1,
+        rows: 2,
+        undone: 1,
+        waits_for: Some("".into()),
+    };
+    let standby = Role::Standby { phase: StandbyPhase::Attached };
+    let roles = [Role::Primary, standby, reinstating, Role::Stopped { why: "".into() }];
     let agents = roles.map(|role| AgentStatus {
         site: site(),
         role,

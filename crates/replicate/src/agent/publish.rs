@@ -4,7 +4,7 @@
 
 use model::{
     Mode, Serving,
-    agent::{Fence, Role, StandbyPhase},
+    agent::{Fence, ReinstatePhase, Reinstatement, Role, StandbyPhase},
 };
 
 use super::Loop;
@@ -87,12 +87,19 @@ impl Loop {
                 Role::Starting { why: format!("closing: epoch {epoch} of {primary} has begun") }
             }
             Duty::Resync(why) => Role::Starting { why: format!("these data will be filled anew: {why}") },
-            Duty::NewDatabase(why) if look.fence == Fence::Closed => {
-                Role::NeedsNewDatabase { why: why.clone() }
-            }
-            Duty::NewDatabase(why) => Role::Starting { why: format!("closing: {why}") },
             Duty::Stop(why) => Role::Stopped { why: why.clone() },
-            Duty::Seed(incarnation) | Duty::Follow(incarnation, _) => {
+            Duty::BeginReinstatement => {
+                let phase = match self.may_reinstate() {
+                    true => ReinstatePhase::Announcing,
+                    false => ReinstatePhase::AwaitingOrder,
+                };
+                let waits_for = match phase {
+                    ReinstatePhase::AwaitingOrder => Some("ghostlight reinstate".into()),
+                    _ => self.act_error.clone(),
+                };
+                Role::Reinstating { phase, transactions: 0, rows: 0, undone: 0, waits_for }
+            }
+            Duty::Seed(incarnation) | Duty::Reinstate(incarnation) | Duty::Follow(incarnation, _) => {
                 let epoch = look.site.as_ref().map(|site| site.row.epoch);
                 if let Some(end) = &self.standby_end
                     && Some(end.key) == epoch.map(|epoch| (epoch, *incarnation))
@@ -100,7 +107,23 @@ impl Loop {
                 {
                     return role.clone();
                 }
-                Role::Standby { phase: self.board.progress.borrow().phase }
+                let progress = self.board.progress.borrow();
+                match (&self.duty, &progress.reinstating) {
+                    (Duty::Reinstate(_), told) => {
+                        let now = told.unwrap_or(Reinstatement {
+                            phase: ReinstatePhase::Asking,
+                            ..Reinstatement::default()
+                        });
+                        Role::Reinstating {
+                            phase: now.phase,
+                            transactions: now.transactions,
+                            rows: now.rows,
+                            undone: now.undone,
+                            waits_for: progress.trouble.clone(),
+                        }
+                    }
+                    _ => Role::Standby { phase: progress.phase },
+                }
             }
         }
     }

@@ -77,10 +77,10 @@ impl Session {
         };
         if let Some(text) = pending {
             let pending: Pending = text.parse().map_err(|e| StandbyError::NoSlot(format!("{e}")))?;
-            if pending.is_seed() {
-                return Err(StandbyError::NoSlot(
-                    "the seed of this database was not finished: seed it again".into(),
-                ));
+            if !pending.is_attached() {
+                return Err(StandbyError::NoSlot(format!(
+                    "this database is not a standby's yet: what was begun in it was not finished ({pending})"
+                )));
             }
         }
         session.stream = StreamId(stream.clone());
@@ -240,7 +240,8 @@ impl Session {
         }
     }
 
-    async fn target(&mut self, number: u32) -> Result<Arc<Target>, StandbyError> {
+    /// Where the rows of a described table go.
+    pub(crate) async fn target(&mut self, number: u32) -> Result<Arc<Target>, StandbyError> {
         if let Some(target) = self.targets.get(&number) {
             return Ok(target.clone());
         }

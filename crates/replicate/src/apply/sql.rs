@@ -40,7 +40,7 @@ fn push_hex(out: &mut String, bytes: &[u8]) {
 }
 
 /// Writes a value down. Formatting into a `String` cannot fail, so its result is not looked at.
-pub(super) fn literal(out: &mut String, value: &Value, kind: &Kind) {
+pub(crate) fn literal(out: &mut String, value: &Value, kind: &Kind) {
     let written = match value {
         Value::Null => out.write_str("NULL"),
         Value::Signed(n) => write!(out, "{n}"),
@@ -216,7 +216,7 @@ impl Packets {
 
 /// ` WHERE …` that finds exactly the row `before`: by its key, and only if the rest is what it was. Without a key,
 /// by everything, and then one row of several equal ones.
-fn found(before: &Row, target: &Target) -> String {
+pub(crate) fn found(before: &Row, target: &Target) -> String {
     let mut sql = String::from(" WHERE ");
     let mut first = true;
     let mut and = |sql: &mut String| {
@@ -244,7 +244,7 @@ fn found(before: &Row, target: &Target) -> String {
 }
 
 /// ` WHERE …` that finds the row with the key of `row`, for looking at it.
-pub(super) fn by_key(row: &Row, target: &Target) -> Option<String> {
+pub(crate) fn by_key(row: &Row, target: &Target) -> Option<String> {
     target.key().next()?;
     let mut sql = String::from(" WHERE ");
     for (n, column) in target.key().enumerate() {

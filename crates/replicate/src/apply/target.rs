@@ -125,6 +125,12 @@ impl Target {
         !self.key.is_empty()
     }
 
+    /// The names of the columns that the server computes by itself.
+    pub(crate) fn computed(&self) -> Vec<String> {
+        let computed = self.columns.iter().filter(|c| c.computed);
+        computed.map(|c| c.name.trim_matches('`').replace("``", "`")).collect()
+    }
+
     /// The columns that are written.
     pub(super) fn written(&self) -> impl Iterator<Item = &TargetColumn> {
         self.columns.iter().filter(|c| !c.computed)

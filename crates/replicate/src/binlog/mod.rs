@@ -81,6 +81,16 @@ pub struct Log {
     assembler: Assembler,
     events: mpsc::Receiver<Result<mysql_async::binlog::events::Event, mysql_async::Error>>,
     reader: JoinHandle<()>,
+    stamp: Stamp,
+}
+
+/// What the log notes beside the changes. For people; nothing is decided by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// When the last event was written, by the server's clock: seconds since 1970 UTC.
+    pub at_s: u32,
+    /// The GTID of the transaction under way, where the server writes them.
+    pub gtid: Option<String>,
 }
 
 impl Drop for Log {
@@ -128,7 +138,7 @@ impl Log {
         // In a task of its own, because the library may panic on bytes that no server writes: then only this
         // task ends, and the reading with an error.
         let reader = tokio::spawn(hand_over(stream, to));
-        Ok(Log { assembler, events, reader })
+        Ok(Log { assembler, events, reader, stamp: Stamp::default() })
     }
 
     /// Waits for the next event and adds what it says to `items`. `false` at the log's end.
@@ -147,6 +157,11 @@ impl Log {
             Ok(event) => self.take(event, items).map(|()| true),
             Err(_) => Ok(false),
         }
+    }
+
+    /// What the log notes of the event that was taken last.
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
     }
 
     /// The place behind the last event that was taken.
@@ -177,6 +192,10 @@ impl Log {
             return Err(DecodeError::Malformed("an event's checksum is wrong").into());
         }
         let header = event.header();
+        self.stamp.at_s = header.timestamp();
+        if let Some(gtid) = gtid(header.event_type_raw(), header.server_id(), event.data()) {
+            self.stamp.gtid = Some(gtid);
+        }
         let raw = RawEvent {
             kind: header.event_type_raw(),
             at_s: header.timestamp(),
@@ -185,6 +204,26 @@ impl Log {
             body: event.data(),
         };
         Ok(self.assembler.event(&raw, items)?)
+    }
+}
+
+/// The GTID in an event that announces one.
+fn gtid(kind: u8, server: u32, body: &[u8]) -> Option<String> {
+    const MARIADB: u8 = 162;
+    const MYSQL: u8 = 33;
+    let number = |at: usize| Some(u64::from_le_bytes(body.get(at..at + 8)?.try_into().ok()?));
+    match kind {
+        MARIADB => {
+            let domain = u32::from_le_bytes(body.get(8..12)?.try_into().ok()?);
+            Some(format!("{domain}-{server}-{}", number(0)?))
+        }
+        MYSQL => {
+            let hex: String = body.get(1..17)?.iter().map(|b| format!("{b:02x}")).collect();
+            let part = |range| hex.get(range).unwrap_or_default();
+            let uuid = [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-");
+            Some(format!("{uuid}:{}", number(17)?))
+        }
+        _ => None,
     }
 }
 

@@ -202,7 +202,7 @@ impl Filler {
                 }
                 Down::Alive => {}
                 Down::Refused(why) => return Err(why.into()),
-                Down::Outline(_) => return Err(LinkError::Senseless.into()),
+                Down::Outline(_) | Down::Failovers(_) => return Err(LinkError::Senseless.into()),
             }
             if self.cost >= COST_MAX {
                 self.write().await?;

@@ -3,7 +3,7 @@
 //! Once both sides have shown their certificates: [`Request`] up, [`Answer`] down. After a welcome only [`Down`] and
 //! [`Up`] follow.
 
-use model::{Epoch, Incarnation, Position, Site, Watermark};
+use model::{Epoch, Incarnation, Position, Site, Watermark, agent::FailoverRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Changes with every change of a frame's form. Two agents of different protocols do not talk.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// Who comes and what for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub enum Want {
     Log(Position),
     /// All definitions of the application.
     Outline,
+    /// What its promotions wrote: where the histories of other logs ended.
+    Failovers,
 }
 
 /// How the primary's side takes it.
@@ -86,6 +88,8 @@ pub enum Down {
     Outline(Box<Outline>),
     /// A range of a table as it is here, between what stands before and behind it.
     Chunk(Box<Chunk>),
+    /// Every failover record of this database, the oldest first.
+    Failovers(Vec<FailoverRecord>),
     /// Nothing to say, and still there.
     Alive,
     /// The end of it.

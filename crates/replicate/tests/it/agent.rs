@@ -1,6 +1,6 @@
 //! Whole agents against real servers and a register in memory.
 
-use std::{net::SocketAddr, sync::LazyLock, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::LazyLock, time::Duration};
 
 use cloud::local::{
     lab_number::{self, LabNumber},
@@ -10,16 +10,17 @@ use cloud::local::{
 use model::{
     BarrierOutcome, BarrierReply, BarrierRequest, Epoch, Mode, Register, Serving, Site,
     agent::{
-        AgentStatus, Fence, FenceReply, FenceRequest, ProbeReply, PromoteReply, PromoteRequest, Role,
-        StandbyPhase,
+        AgentStatus, Fence, FenceReply, FenceRequest, ProbeReply, PromoteReply, PromoteRequest,
+        ReinstatePhase, ReinstateReply, Role, StandbyPhase,
     },
-    topology::Policy,
+    topology::{Policy, Reinstate},
 };
 use mysql_async::prelude::Queryable;
 use replicate::{
     agent::{AgentConfig, Listeners, run},
     database::DatabaseConfig,
     link::authority::Authority,
+    quarantine::{Acknowledged, Done, Page, Shown, Summary},
 };
 use runtime::{
     admin::{Client, ClientError},
@@ -39,6 +40,9 @@ static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| Authority::new().unwrap
 /// One site: its server and its agent.
 struct SiteBed {
     server: Scratch,
+    /// The agent's data folder.
+    data: PathBuf,
+    policy: Policy,
     link: SocketAddr,
     admin: SocketAddr,
     client: Client,
@@ -74,7 +78,11 @@ impl SiteBed {
         let server = Scratch::start(number, network).await.unwrap();
         let at = |port| SocketAddr::from(([127, network, number.get(), 2], port));
         let client = Client::new(at(7100), Secret::new("admin"));
-        SiteBed { server, link: at(7101), admin: at(7100), client, agent: None }
+        let data = format!("ghostlight-agent-{}-{network}-{}", number.get(), std::process::id());
+        let data = std::env::temp_dir().join(data);
+        drop(std::fs::remove_dir_all(&data));
+        let policy = Policy { heartbeat_ms: 50, solo_after_ms: 1_000, ..Policy::default() };
+        SiteBed { server, data, policy, link: at(7101), admin: at(7100), client, agent: None }
     }
 
     async fn start(&mut self, site: Site, peer_link: SocketAddr, register: &MemoryRegister) {
@@ -88,7 +96,8 @@ impl SiteBed {
             database: database(&self.server),
             application_user: APPLICATION.into(),
             peer_link,
-            policy: Policy { heartbeat_ms: 50, solo_after_ms: 1_000, ..Policy::default() },
+            policy: self.policy.clone(),
+            data: self.data.clone(),
         };
         let shutdown = Shutdown::new();
         let questions = register.questions();
@@ -158,6 +167,7 @@ impl Drop for SiteBed {
         if let Some((shutdown, _)) = &self.agent {
             shutdown.cancel();
         }
+        drop(std::fs::remove_dir_all(&self.data));
     }
 }
 
@@ -220,7 +230,9 @@ async fn a_long_poll_wakes_when_the_epoch_ends_and_the_old_primary_closes_itself
     assert!(!serving.open, "{serving:?}");
     let status = pair
         .nhn
-        .becomes("one that needs a new database", |s| matches!(s.role, Role::NeedsNewDatabase { .. }))
+        .becomes("one that waits for the new primary", |s| {
+            matches!(s.role, Role::Reinstating { phase: ReinstatePhase::Asking, waits_for: Some(_), .. })
+        })
         .await;
     assert_eq!((status.fence, status.row.unwrap().epoch), (Fence::Closed, Epoch(2)));
     assert!(application(&pair.nhn.server).await.is_err());
@@ -273,8 +285,10 @@ async fn a_primary_in_solo_whose_log_begins_anew_goes_on_under_a_new_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_sites_from_the_first_start_over_a_failover_to_the_old_primarys_end() {
+async fn both_sites_from_the_first_start_over_a_failover_to_the_old_primarys_return() {
     let mut pair = Pair::new().await;
+    pair.nhn.policy =
+        Policy { reinstate: Reinstate::Manual, solo_after_ms: 60_000, ..pair.nhn.policy.clone() };
     // The standby is there first: it waits for the first primary.
     pair.start(&aws()).await;
     pair.aws.becomes("waiting", |s| matches!(&s.role, Role::Starting { why } if why.contains("nhn"))).await;
@@ -301,8 +315,15 @@ async fn both_sites_from_the_first_start_over_a_failover_to_the_old_primarys_end
     })
     .await;
 
-    // The primary's server dies; the leader's compare-and-set and its request to promote.
+    // The standby's agent is gone for a moment, and what is written now reaches nobody. Then the primary's server
+    // dies; the leader's compare-and-set and its request to promote.
+    pair.aws.stop().await;
+    ticketing.query_drop("INSERT INTO ticketing.seat VALUES (3, 'never acknowledged')").await.unwrap();
+    ticketing.query_drop("DELETE FROM ticketing.seat WHERE id = 1").await.unwrap();
     pair.nhn.server.kill().await.unwrap();
+    assert_eq!(pair.register.now().mode, Mode::Sync);
+    pair.start(&aws()).await;
+    pair.aws.becomes("up", |s| matches!(s.role, Role::Standby { .. })).await;
     let early = pair.aws.promote(2).await;
     assert!(matches!(early, PromoteReply::NotNow { .. }), "{early:?}");
     pair.register.change(|r| {
@@ -327,17 +348,50 @@ async fn both_sites_from_the_first_start_over_a_failover_to_the_old_primarys_end
     ticketing.query_drop("INSERT INTO ticketing.seat VALUES (3, 'in epoch 2')").await.unwrap();
     assert!(matches!(pair.aws.barrier(2).await.outcome, BarrierOutcome::Solo { .. }));
 
-    // The old primary comes back: it closes itself and asks for an empty database.
+    // The old primary comes back with what it committed last and nobody was told of: it closes itself and, by this
+    // policy, waits for an order.
     pair.nhn.server.start().await.unwrap();
-    let status = pair
-        .nhn
-        .becomes("one that needs a new database", |s| matches!(s.role, Role::NeedsNewDatabase { .. }))
-        .await;
+    let waits =
+        |s: &AgentStatus| matches!(s.role, Role::Reinstating { phase: ReinstatePhase::AwaitingOrder, .. });
+    let status = pair.nhn.becomes("one that waits for an order", waits).await;
     assert_eq!(status.fence, Fence::Closed);
     let request = FenceRequest { epoch: Epoch(2), primary: aws() };
     let fenced: FenceReply = pair.nhn.client.post("/v1/fence", &request, PATIENCE).await.unwrap();
     assert_eq!((fenced.row_raised, fenced.account_locked, fenced.sessions_left), (true, true, 0));
     assert!(application(&pair.nhn.server).await.is_err());
+    let listed: Vec<Summary> = pair.nhn.client.get("/v1/quarantine", PATIENCE).await.unwrap();
+    assert_eq!(listed, []);
+    assert_eq!(pair.register.now().standby_incarnation.0, 1, "nothing is announced before the order");
+
+    let reply: ReinstateReply = pair.nhn.client.post("/v1/reinstate", &(), PATIENCE).await.unwrap();
+    assert_eq!(reply, ReinstateReply::Ordered);
+    pair.nhn.becomes("a standby", |s| s.role == Role::Standby { phase: StandbyPhase::Attached }).await;
+    until("the register says sync again", async || (pair.register.now().mode == Mode::Sync).then_some(()))
+        .await;
+    assert_eq!(pair.register.now().standby_incarnation.0, 2, "the register knew before the first row");
+    let (mut a, mut b) =
+        (database(&pair.nhn.server).open().await.unwrap(), database(&pair.aws.server).open().await.unwrap());
+    let all = "SELECT id, who FROM ticketing.seat ORDER BY id";
+    let (a, b): (Vec<(i32, String)>, Vec<(i32, String)>) =
+        (a.query(all).await.unwrap(), b.query(all).await.unwrap());
+    assert_eq!(a, b);
+    assert_eq!(a.len(), 3);
+
+    // The tail is kept, and the API tells it.
+    let listed: Vec<Summary> = pair.nhn.client.get("/v1/quarantine", PATIENCE).await.unwrap();
+    assert_eq!((listed.len(), listed[0].counts.transactions, listed[0].counts.lines), (1, 2, 2));
+    let shown: Shown = pair.nhn.client.get("/v1/quarantine/2", PATIENCE).await.unwrap();
+    assert_eq!(shown.manifest.proof.acknowledged, Acknowledged::None, "{}", shown.manifest.proof.because);
+    assert_eq!(shown.outcome.unwrap().done, Done::Undone);
+    let first: Page = pair.nhn.client.get("/v1/quarantine/2/rows?limit=1", PATIENCE).await.unwrap();
+    assert_eq!(first.rows[0].after.as_ref().unwrap()["who"], "never acknowledged");
+    let path = format!("/v1/quarantine/2/rows?cursor={}", first.next.unwrap());
+    let second: Page = pair.nhn.client.get(&path, PATIENCE).await.unwrap();
+    assert_eq!((second.rows.len(), second.next), (1, None));
+    let none = pair.nhn.client.get::<Shown>("/v1/quarantine/3", PATIENCE).await;
+    assert!(matches!(none, Err(ClientError::Status(_, status, _)) if status == 404), "{none:?}");
+    let reply: ReinstateReply = pair.nhn.client.post("/v1/reinstate", &(), PATIENCE).await.unwrap();
+    assert!(matches!(reply, ReinstateReply::NotNeeded { .. }), "{reply:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,6 +21,7 @@ mod mode;
 mod pair;
 mod promote;
 mod property;
+mod reinstate;
 mod seeding;
 mod support;
 mod throughput;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cloud::local::{
     lab_number::{self, LabNumber},
-    mariadb::{AGENT_USER, MariadbError},
+    mariadb::{AGENT_USER, MariadbError, Options},
     scratch::Scratch,
 };
 use model::{Epoch, Incarnation, Position, Site, StreamId, Watermark, topology::WithoutPrimaryKey};
@@ -31,6 +31,12 @@ static PAIRS_AT_A_TIME: Semaphore = Semaphore::const_new(2);
 /// How long anything may take before the test says what it waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Triggers may be made, so that a test can make what no stream carries.
+fn options() -> Options {
+    let trust = "SET GLOBAL log_bin_trust_function_creators=ON";
+    Options { at_start: vec![trust.into()], ..Options::default() }
+}
+
 /// One site's database.
 pub(crate) struct Half {
     pub(crate) server: Scratch,
@@ -41,12 +47,12 @@ pub(crate) struct Half {
 
 impl Half {
     async fn start(lab: &LabNumber, network: u8, name: &str) -> Half {
-        let server = match Scratch::start(lab, network).await {
+        let server = match Scratch::start_with(lab, network, options()).await {
             Ok(server) => server,
             // The server of the test before us, of the same number, is not quite gone.
             Err(MariadbError::Listen(_)) => {
                 sleep(Duration::from_secs(1)).await;
-                Scratch::start(lab, network).await.unwrap()
+                Scratch::start_with(lab, network, options()).await.unwrap()
             }
             Err(e) => panic!("{e}"),
         };

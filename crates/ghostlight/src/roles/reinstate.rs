@@ -134,11 +134,7 @@ async fn watch(site: &Site, agent: &Client) -> Result<End, ClientError> {
 fn tell(site: &Site, end: &End, seconds: f64, as_json: bool) -> ExitCode {
     let End { outcome, why, transactions, rows } = end;
     if as_json {
-        let line = json!({
-            "site": site, "outcome": outcome, "why": why, "quarantined_transactions": transactions,
-            "quarantined_rows": rows, "reinstate_s": seconds,
-        });
-        print(&line.to_string());
+        print(&line(site, end, seconds).to_string());
     } else {
         let outcome = outcome.replace('_', " ");
         print(&format!(
@@ -146,4 +142,28 @@ fn tell(site: &Site, end: &End, seconds: f64, as_json: bool) -> ExitCode {
         ));
     }
     if *outcome == "stopped" { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn line(site: &Site, end: &End, seconds: f64) -> serde_json::Value {
+    json!({
+        "site": site, "outcome": end.outcome, "why": end.why, "quarantined_transactions": end.transactions,
+        "quarantined_rows": end.rows, "reinstate_s": seconds,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_documented() {
+        const DOCUMENT: &str = include_str!("../../../../docs/json-output.md");
+        let section = DOCUMENT.split("\n## ").find(|s| s.starts_with("`ghostlight reinstate")).unwrap();
+        let keys = section.lines().filter_map(|l| l.strip_prefix("| `")?.split_once("` |"));
+        let documented: std::collections::BTreeSet<&str> = keys.map(|(key, _)| key).collect();
+        let end = End { outcome: "not_needed", why: String::new(), transactions: 0, rows: 0 };
+        let line = line(&Site::new("nhn"), &end, 0.0);
+        let printed = line.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(documented, printed);
+    }
 }

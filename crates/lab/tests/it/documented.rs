@@ -8,16 +8,17 @@ use lab::{
         booking::{self, Line},
     },
     drill::{
-        site_loss::{Round, Summary},
+        site_loss::{self, Round},
         watch::Phases,
     },
     status::Report,
 };
 use model::{
-    Register, Site,
+    Epoch, Register, Site,
     agent::{AgentStatus, Fence, ReinstatePhase, Role, StandbyPhase},
     gateway::GatewayStatus,
 };
+use replicate::quarantine::{Acknowledged, Counts, Op, RowLine, Summary};
 use serde::Serialize;
 
 const DOCUMENT: &str = include_str!("../../../../docs/json-output.md");
@@ -46,7 +47,36 @@ fn the_site_loss_drill() {
     const COMMAND: &str = "`ghostlight drill site-loss --json`";
     check(COMMAND, "A line a round", &[Round::default()]);
     check(COMMAND, "`phases_ms`", &[Phases::default()]);
-    check(COMMAND, "The summary", &[Summary::default()]);
+    check(COMMAND, "The summary", &[site_loss::Summary::default()]);
+}
+
+#[test]
+fn quarantines() {
+    const COMMAND: &str = "`ghostlight quarantine list|show|export --json`";
+    let summary = Summary {
+        id: "2".into(),
+        site: Site::new("nhn"),
+        epoch: Epoch(2),
+        exported_at_ms: 0,
+        acknowledged: Acknowledged::None,
+        counts: Counts::default(),
+        outcome: None,
+    };
+    check(COMMAND, "A quarantine", &[summary]);
+    let line = RowLine {
+        line: 1,
+        transaction: 1,
+        at: "1:4".into(),
+        gtid: None,
+        committed_at_s: 0,
+        table: "shop.t".into(),
+        number: None,
+        op: Op::Definition,
+        before: Some(serde_json::Map::new()),
+        after: Some(serde_json::Map::new()),
+        statement: Some(String::new()),
+    };
+    check(COMMAND, "A line of a quarantine", &[line]);
 }
 
 #[test]

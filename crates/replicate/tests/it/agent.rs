@@ -372,8 +372,8 @@ async fn both_sites_from_the_first_start_over_a_failover_to_the_old_primarys_ret
     let (mut a, mut b) =
         (database(&pair.nhn.server).open().await.unwrap(), database(&pair.aws.server).open().await.unwrap());
     let all = "SELECT id, who FROM ticketing.seat ORDER BY id";
-    let (a, b): (Vec<(i32, String)>, Vec<(i32, String)>) =
-        (a.query(all).await.unwrap(), b.query(all).await.unwrap());
+    let a: Vec<(i32, String)> = a.query(all).await.unwrap();
+    let b: Vec<(i32, String)> = b.query(all).await.unwrap();
     assert_eq!(a, b);
     assert_eq!(a.len(), 3);
 

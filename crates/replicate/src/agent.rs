@@ -15,6 +15,7 @@
 //!
 //! A database that dies and comes back changes nothing but the looks: what runs reconnects by itself.
 
+mod order;
 mod publish;
 
 use std::{
@@ -23,8 +24,8 @@ use std::{
 
 use model::{
     Epoch, Serving, Site,
-    agent::{Fence, FenceRequest, ReinstateReply, Role, Row},
-    topology::{Policy, Reinstate},
+    agent::{Fence, FenceRequest, Role, Row},
+    topology::Policy,
 };
 use mysql_async::Conn;
 use runtime::{admin, clock::Boot, metrics::Metrics, process::Shutdown, secret::Secret};
@@ -583,28 +584,6 @@ impl Loop {
                 (!ours && !closed && look.site.is_some()).then_some(Act::Close)
             }
             Duty::Wait(_) => None,
-        }
-    }
-
-    fn may_reinstate(&self) -> bool {
-        self.ordered || self.config.policy.reinstate == Reinstate::Automatic
-    }
-
-    /// An operator wants this database taken back: by the policy `manual`, or again after it had stopped.
-    fn order_reinstatement(&mut self) -> ReinstateReply {
-        match &self.duty {
-            Duty::BeginReinstatement | Duty::Reinstate(_) => {
-                self.ordered = true;
-                self.standby_end = None;
-                ReinstateReply::Ordered
-            }
-            Duty::FenceSelf { .. } | Duty::Wait(_) => {
-                self.ordered = true;
-                ReinstateReply::Ordered
-            }
-            _ => ReinstateReply::NotNeeded {
-                why: "this database is not that of an old primary which waits to be taken back".into(),
-            },
         }
     }
 

@@ -12,7 +12,12 @@ use model::{
 use mysql_async::{Conn, Row, prelude::Queryable};
 use serde::Serialize;
 
-use crate::{database::DatabaseError, fence, heartbeat::is_mariadb};
+use crate::{
+    database::DatabaseError,
+    dialect::{self, Dialect},
+    fence,
+    filter::APPLICATIONS_SQL,
+};
 
 /// What was read of one database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +30,8 @@ pub struct Facts {
     pub without_primary_key: Vec<String>,
     /// The application's triggers, events and sequences.
     pub not_replicable: Vec<String>,
+    /// Views and routines that run in the name of an account other than the agent's.
+    pub others_definers: Vec<String>,
     /// What `SHOW GRANTS` says of the agent's account.
     pub own_grants: Vec<String>,
     /// Whether the application's account exists.
@@ -83,7 +90,7 @@ const REQUIRED: [(&str, &[&str], &str); 6] = [
 ];
 
 /// Variables that must be the same at both sites.
-const EQUAL: [&str; 7] = [
+const EQUAL: [&str; 8] = [
     "sql_mode",
     "time_zone",
     "system_time_zone",
@@ -91,6 +98,7 @@ const EQUAL: [&str; 7] = [
     "collation_server",
     "lower_case_table_names",
     "explicit_defaults_for_timestamp",
+    "log_bin_trust_function_creators",
 ];
 
 /// Privileges that the agent needs on `*.*`; any name of a line will do.
@@ -113,6 +121,9 @@ const PRIVILEGES: [(&[&str], &str); 16] = [
     (&["LOCK TABLES"], "taking a consistent snapshot"),
 ];
 
+/// Privileges to define something in another account's name: MariaDB's, and MySQL's over time.
+const DEFINING: [&str; 4] = ["SET USER", "SET_ANY_DEFINER", "SET_USER_ID", "SUPER"];
+
 /// Accounts that belong to the server or its operator, not to the service.
 const SERVERS_ACCOUNTS: [&str; 8] = [
     "root",
@@ -125,8 +136,6 @@ const SERVERS_ACCOUNTS: [&str; 8] = [
     "healthcheck",
 ];
 
-const APPLICATIONS: &str = "NOT IN ('mysql','sys','information_schema','performance_schema','ghostlight')";
-
 /// Reads everything that the judgement needs.
 pub async fn gather(conn: &mut Conn, application_user: &str) -> Result<Facts, DatabaseError> {
     let mut facts = Facts::default();
@@ -135,7 +144,7 @@ pub async fn gather(conn: &mut Conn, application_user: &str) -> Result<Facts, Da
     facts.other_engines = conn
         .query(format!(
             "SELECT CONCAT(table_schema, '.', table_name, ' (', IFNULL(engine, 'no engine'), ')') \
-             FROM information_schema.tables WHERE table_type = 'BASE TABLE' AND table_schema {APPLICATIONS} \
+             FROM information_schema.tables WHERE table_type = 'BASE TABLE' AND table_schema {APPLICATIONS_SQL} \
              AND IFNULL(engine, '') <> 'InnoDB' ORDER BY 1"
         ))
         .await?;
@@ -144,18 +153,27 @@ pub async fn gather(conn: &mut Conn, application_user: &str) -> Result<Facts, Da
             "SELECT CONCAT(t.table_schema, '.', t.table_name) FROM information_schema.tables t \
              LEFT JOIN information_schema.table_constraints c ON c.table_schema = t.table_schema \
              AND c.table_name = t.table_name AND c.constraint_type = 'PRIMARY KEY' \
-             WHERE t.table_type = 'BASE TABLE' AND t.table_schema {APPLICATIONS} \
+             WHERE t.table_type = 'BASE TABLE' AND t.table_schema {APPLICATIONS_SQL} \
              AND c.constraint_name IS NULL ORDER BY 1"
         ))
         .await?;
     facts.not_replicable = conn
         .query(format!(
             "SELECT CONCAT('trigger ', trigger_schema, '.', trigger_name) FROM information_schema.triggers \
-             WHERE trigger_schema {APPLICATIONS} UNION ALL \
+             WHERE trigger_schema {APPLICATIONS_SQL} UNION ALL \
              SELECT CONCAT('event ', event_schema, '.', event_name) FROM information_schema.events \
-             WHERE event_schema {APPLICATIONS} UNION ALL \
-             SELECT CONCAT('sequence ', table_schema, '.', table_name) FROM information_schema.tables \
-             WHERE table_type = 'SEQUENCE' AND table_schema {APPLICATIONS} ORDER BY 1"
+             WHERE event_schema {APPLICATIONS_SQL} ORDER BY 1"
+        ))
+        .await?;
+    let of_this_kind = dialect::of(conn).not_replicable.replace("{}", APPLICATIONS_SQL);
+    facts.not_replicable.extend(conn.query::<String, _>(of_this_kind).await?);
+    facts.others_definers = conn
+        .query(format!(
+            "SELECT CONCAT('view ', table_schema, '.', table_name) FROM information_schema.views \
+             WHERE definer <> CURRENT_USER() AND table_schema {APPLICATIONS_SQL} UNION ALL \
+             SELECT CONCAT(LOWER(routine_type), ' ', routine_schema, '.', routine_name) \
+             FROM information_schema.routines \
+             WHERE definer <> CURRENT_USER() AND routine_schema {APPLICATIONS_SQL} ORDER BY 1"
         ))
         .await?;
     facts.own_grants = grants(conn, "CURRENT_USER()").await?;
@@ -175,7 +193,6 @@ pub async fn gather(conn: &mut Conn, application_user: &str) -> Result<Facts, Da
         };
         facts.accounts.insert(format!("{user}@{host}"), grants);
     }
-    facts.variables.insert("is_mariadb".into(), is_mariadb(conn).to_string());
     Ok(facts)
 }
 
@@ -196,30 +213,24 @@ pub fn judge(site: &Site, facts: &Facts, application_user: &str, policy: &Policy
     let value = |name: &str| facts.variables.get(name).map_or("(unknown to this server)", String::as_str);
 
     let version = value("version");
-    let mariadb = value("is_mariadb") == "true";
-    let least = if mariadb { (10, 6) } else { (8, 0) };
+    let dialect: &Dialect = dialect::of_text(version);
+    let (major, minor) = dialect.least_version;
     tell(
         "version",
-        major_minor(version) >= least,
+        major_minor(version) >= dialect.least_version,
         version.to_owned(),
-        "use MariaDB 10.6 or later, or MySQL 8.0 or later".into(),
+        format!("use {} {major}.{minor} or later", dialect.name),
     );
-    for (name, wanted, why) in REQUIRED {
+    for (name, wanted, why) in REQUIRED.iter().chain(dialect.required).copied() {
         let found = value(name);
         tell(
             name,
             wanted.iter().any(|w| found.eq_ignore_ascii_case(w)),
             found.to_owned(),
-            format!("set {name}={} and restart the server: {why}", wanted[0]),
-        );
-    }
-    if !mariadb {
-        let found = value("binlog_order_commits");
-        tell(
-            "binlog_order_commits",
-            found.eq_ignore_ascii_case("ON"),
-            found.to_owned(),
-            "set binlog_order_commits=ON: a position must stand for everything before it".into(),
+            format!(
+                "set {name}={} and restart the server: {why}",
+                if wanted[0].is_empty() { "''" } else { wanted[0] }
+            ),
         );
     }
     let retention_s: u64 = value("binlog_expire_logs_seconds").parse().unwrap_or(0);
@@ -255,7 +266,10 @@ pub fn judge(site: &Site, facts: &Facts, application_user: &str, policy: &Policy
         ),
     }
     list(&mut tell, "not_replicable", &facts.not_replicable, |names| {
-        format!("move what they do into the application: {names}; the standby would run them a second time")
+        format!(
+            "change {names}: what triggers, events and sequences do belongs into the application (the standby would \
+             do it a second time); rows of the other kinds cannot be read from the log"
+        )
     });
     let missing: Vec<String> = PRIVILEGES
         .iter()
@@ -264,6 +278,14 @@ pub fn judge(site: &Site, facts: &Facts, application_user: &str, policy: &Policy
         .collect();
     list(&mut tell, "agent_privileges", &missing, |names| {
         format!("GRANT on *.* to the agent's account: {names}")
+    });
+    let may_define = DEFINING.iter().any(|name| has_privilege(&facts.own_grants, name));
+    list(&mut tell, "definers", if may_define { &[] } else { &facts.others_definers }, |names| {
+        format!(
+            "GRANT {} ON *.* to the agent's account, or let the agent's account define {names}: at the standby the \
+             agent cannot make what runs in another account's name",
+            DEFINING[0]
+        )
     });
     tell(
         "application_account",
@@ -368,7 +390,6 @@ mod tests {
     fn good() -> Facts {
         let variables = [
             ("version", "10.11.19-MariaDB"),
-            ("is_mariadb", "true"),
             ("log_bin", "ON"),
             ("binlog_format", "ROW"),
             ("binlog_row_image", "FULL"),

@@ -16,7 +16,7 @@ use model::{
 use mysql_async::{Conn, prelude::Queryable};
 use runtime::clock::Boot;
 
-use crate::{database::DatabaseError, heartbeat::is_mariadb, row};
+use crate::{database::DatabaseError, dialect, row};
 
 /// How long sessions that were told to end may take.
 const SESSIONS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -95,12 +95,7 @@ pub async fn state(conn: &mut Conn, application: &str) -> Result<Fence, Database
 
 /// The hosts for which the account exists, and whether each is locked.
 pub async fn accounts(conn: &mut Conn, user: &str) -> Result<Vec<(String, bool)>, DatabaseError> {
-    let query = if is_mariadb(conn) {
-        "SELECT Host, IFNULL(JSON_VALUE(Priv, '$.account_locked'), 0) IN ('1', 'true') \
-         FROM mysql.global_priv WHERE User = ?"
-    } else {
-        "SELECT Host, account_locked = 'Y' FROM mysql.user WHERE User = ?"
-    };
+    let query = dialect::of(conn).account_locks;
     let rows: Vec<(String, u8)> = conn.exec(query, (user,)).await?;
     Ok(rows.into_iter().map(|(host, locked)| (host, locked != 0)).collect())
 }

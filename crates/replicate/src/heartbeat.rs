@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     database::{DatabaseConfig, DatabaseError},
+    dialect,
     metrics::ReplicateMetrics,
     row,
 };
@@ -224,7 +225,7 @@ async fn here(conn: &mut Conn) -> Result<Remembered, DatabaseError> {
 /// One heartbeat, in one packet: the commit, the row as it stood in it, and the end of the log behind it.
 async fn beat(conn: &mut Conn, remembered: &Remembered) -> Result<(Beat, Site, Remembered), DatabaseError> {
     let began = Boot::now();
-    let gtid = if is_mariadb(conn) { "@@last_gtid" } else { "''" };
+    let gtid = dialect::of(conn).last_gtid;
     let Remembered { stream, file, offset, gtid: last } = remembered;
     // Both come from the server itself; all the same, nothing but the characters of such names may pass.
     let plain = |text: &str| -> String {
@@ -238,7 +239,7 @@ async fn beat(conn: &mut Conn, remembered: &Remembered) -> Result<(Beat, Site, R
          SELECT epoch, `primary`, stream FROM ghostlight.site WHERE id = 1; \
          COMMIT; SELECT {gtid}; {}",
         Wall::now().as_ms(),
-        row::end_of_log_statement(conn),
+        dialect::end_of_log(conn),
     );
     let mut answer = conn.query_iter(statements).await?;
     row::one_row(&mut answer).await?;
@@ -295,7 +296,7 @@ pub async fn has_begun_anew(conn: &mut Conn) -> Result<Option<String>, DatabaseE
         return Ok(Some(why));
     }
     let Some(Remembered { file, offset, gtid, .. }) = memory(conn).await? else { return Ok(None) };
-    if !is_mariadb(conn) {
+    if !dialect::of(conn).tells_gtids_of_places {
         return Ok(None);
     }
     let files: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await?;
@@ -325,11 +326,6 @@ fn holds_gtid(state: &str, gtid: &str) -> bool {
     };
     let Some((domain, sequence)) = parse(gtid) else { return true };
     state.split(',').filter_map(parse).any(|(d, s)| d == domain && s >= sequence)
-}
-
-/// MariaDB's versions begin at 10.
-pub(crate) fn is_mariadb(conn: &Conn) -> bool {
-    conn.server_version().0 >= 10
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ pub mod check;
 pub mod checkpoint;
 pub mod copy;
 pub mod database;
+pub mod dialect;
 pub mod duty;
 pub mod fence;
 pub mod filter;

@@ -15,6 +15,7 @@ use mysql_async::{Conn, QueryResult, TextProtocol, prelude::Queryable};
 use crate::{
     checkpoint::Pending,
     database::DatabaseError,
+    dialect,
     schema::{self, Birth},
 };
 
@@ -78,16 +79,6 @@ impl AppliedSlot {
 const SITE: &str =
     "SELECT epoch, `primary`, mode, token, stream, incarnation, seeding FROM ghostlight.site WHERE id = 1";
 
-/// The statement that tells the end of the log, in the words of this server.
-pub fn end_of_log_statement(conn: &Conn) -> &'static str {
-    // MySQL 8.2 renamed it, 8.4 dropped the old name; MariaDB's versions begin at 10.
-    match conn.server_version() {
-        (8, minor, _) if minor >= 2 => "SHOW BINARY LOG STATUS",
-        (9, _, _) => "SHOW BINARY LOG STATUS",
-        _ => "SHOW MASTER STATUS",
-    }
-}
-
 /// The row, and then the end of the log, in one round trip.
 ///
 /// The order matters to a barrier: the mode is not newer than the position.
@@ -97,7 +88,7 @@ pub async fn snapshot(conn: &mut Conn) -> Result<Snapshot, DatabaseError> {
 
 /// As [`snapshot`]; `None` if this database has no row, that is: it is empty to us.
 pub async fn read(conn: &mut Conn) -> Result<Option<Snapshot>, DatabaseError> {
-    let statements = format!("{SITE}; {}", end_of_log_statement(conn));
+    let statements = format!("{SITE}; {}", dialect::end_of_log(conn));
     let mut answer = match conn.query_iter(statements).await {
         Ok(answer) => answer,
         Err(mysql_async::Error::Server(e)) if NO_SUCH.contains(&e.code) => return Ok(None),
@@ -122,7 +113,7 @@ pub async fn lock(conn: &mut Conn) -> Result<Option<SiteRow>, DatabaseError> {
 
 /// The position behind everything that is committed now; `stream` is this database's own.
 pub async fn end(conn: &mut Conn, stream: StreamId) -> Result<Position, DatabaseError> {
-    let statement = end_of_log_statement(conn);
+    let statement = dialect::end_of_log(conn);
     let row: Option<mysql_async::Row> = conn.query_first(statement).await?;
     end_of_log(row, stream)
 }

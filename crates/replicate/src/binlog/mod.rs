@@ -22,6 +22,7 @@ pub use self::{
 };
 use crate::{
     database::{DatabaseConfig, DatabaseError},
+    dialect,
     transaction::At,
 };
 
@@ -118,7 +119,7 @@ impl Log {
         check_settings(&mut conn).await?;
         let charsets = charsets(&mut conn).await?;
         let file = find(&mut conn, from).await?;
-        conn.query_drop("SET @mariadb_slave_capability = 4, @master_heartbeat_period = 1000000000").await?;
+        conn.query_drop(dialect::of(&conn).before_stream).await?;
         // The request's offset is 32 bits wide: a place behind 4 GiB is reached from the file's beginning.
         let near = from.offset <= u64::from(u32::MAX);
         let mut assembler = Assembler::new(charsets, from);
@@ -259,24 +260,20 @@ async fn check_settings(conn: &mut Conn) -> Result<(), LogError> {
     Ok(())
 }
 
-/// The server's collation numbers. MariaDB ≥ 10.10 keeps the newer ones in another table than MySQL.
+/// The server's collation numbers.
 pub(crate) async fn charsets(conn: &mut Conn) -> Result<Charsets, DatabaseError> {
-    let mariadb: Result<Vec<(u16, String)>, _> = conn
-        .query(
-            "SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY WHERE ID IS NOT NULL",
-        )
-        .await;
-    let pairs = match mariadb {
-        Ok(pairs) => pairs,
-        Err(mysql_async::Error::Server(_)) => {
-            conn.query(
-                "SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATIONS WHERE ID IS NOT NULL",
-            )
-            .await?
+    let mut refused = DatabaseError::Unexpected("no question for the server's collations is known".into());
+    for question in dialect::of(conn).collations {
+        match conn.query(*question).await.map_err(DatabaseError::from) {
+            Ok(pairs) => {
+                let pairs: Vec<(u16, String)> = pairs;
+                return Ok(pairs.into_iter().collect());
+            }
+            Err(e @ DatabaseError::Sql { .. }) => refused = e,
+            Err(e) => return Err(e),
         }
-        Err(e) => return Err(e.into()),
-    };
-    Ok(pairs.into_iter().collect())
+    }
+    Err(refused)
 }
 
 /// The name of the file that `at` is in, if the log has that place.
@@ -317,10 +314,11 @@ async fn find(conn: &mut Conn, at: At) -> Result<String, LogError> {
 
 /// The end of this database's log now.
 pub async fn end_of_log(conn: &mut Conn) -> Result<At, DatabaseError> {
-    let row: Option<mysql_async::Row> = conn.query_first("SHOW MASTER STATUS").await?;
+    let row: Option<mysql_async::Row> = conn.query_first(dialect::end_of_log(conn)).await?;
     let read = |mut row: mysql_async::Row| {
         let name: String = row.take(0)?;
         Some(At { file: file_number(name.as_bytes())?, offset: row.take(1)? })
     };
-    row.and_then(read).ok_or_else(|| DatabaseError::Unexpected("SHOW MASTER STATUS names no log".into()))
+    row.and_then(read)
+        .ok_or_else(|| DatabaseError::Unexpected("the server names no binary log as its last".into()))
 }

@@ -28,6 +28,9 @@ async fn a_fresh_server_is_good_and_what_is_wrong_is_named() {
     conn.query_drop("CREATE TABLE shop.bare (id INT)").await.unwrap();
     conn.query_drop("CREATE TABLE shop.old (id INT PRIMARY KEY) ENGINE=MyISAM").await.unwrap();
     conn.query_drop("CREATE EVENT shop.hook ON SCHEDULE EVERY 1 DAY DO SET @a = 1").await.unwrap();
+    conn.query_drop("CREATE TABLE shop.past (id INT PRIMARY KEY) WITH SYSTEM VERSIONING").await.unwrap();
+    conn.query_drop("CREATE TABLE shop.small (id INT PRIMARY KEY, t TEXT COMPRESSED)").await.unwrap();
+    conn.query_drop("CREATE SEQUENCE shop.seq").await.unwrap();
     conn.query_drop("CREATE USER extra@'%' IDENTIFIED BY 'x'").await.unwrap();
     let bad = gather(&mut conn, APPLICATION).await.unwrap();
     assert_eq!(
@@ -35,7 +38,10 @@ async fn a_fresh_server_is_good_and_what_is_wrong_is_named() {
         [
             ("innodb_only", "shop.old (MyISAM)"),
             ("primary_keys", "shop.bare"),
-            ("not_replicable", "event shop.hook")
+            (
+                "not_replicable",
+                "event shop.hook, COMPRESSED column shop.small.t, sequence shop.seq, system-versioned table shop.past"
+            )
         ]
     );
     let mut other = good;

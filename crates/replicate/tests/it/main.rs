@@ -17,6 +17,7 @@ mod decoder;
 mod equal;
 mod fence;
 mod heartbeat;
+mod limits;
 mod mode;
 mod pair;
 mod promote;

@@ -12,6 +12,10 @@ use runtime::secret::Secret;
 /// How long the TCP connection and the login may take together.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The protocol's own limit. What the server takes is its `max_allowed_packet`, but what it sends may be larger: an event
+/// of its log holds a row before and after.
+const PACKET_BYTES_MAX: usize = 1 << 30;
+
 /// The `sql_mode` of every session of ours.
 ///
 /// Strict: a value that does not fit is an error and never silently another value. Zero dates and days like
@@ -129,6 +133,7 @@ impl DatabaseConfig {
             .prefer_socket(false)
             .tcp_nodelay(true)
             .client_found_rows(true)
+            .max_allowed_packet(Some(PACKET_BYTES_MAX))
             .init(setup);
         let unreachable = |why: String| DatabaseError::Unreachable { address: self.address, why };
         match tokio::time::timeout(OPEN_TIMEOUT, Conn::new(options)).await {

@@ -255,7 +255,7 @@ impl Server {
             "--local-infile=OFF".into(),
             "--performance-schema=OFF".into(),
             format!("--max-connections={}", o.connections_max),
-            "--max-allowed-packet=64M".into(),
+            "--max-allowed-packet=1G".into(),
             format!("--innodb-buffer-pool-size={}M", o.buffer_pool_mib),
             format!("--innodb-log-file-size={}M", o.redo_log_mib),
             // Loading yesterday's pages only slows a small server's start down.

@@ -34,8 +34,8 @@ use self::{
     frame::{Answer, PROTOCOL, Refusal, Request},
 };
 
-/// The largest frame. A single row may not be larger; servers refuse packets of this size by default as well.
-pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The largest frame. A row's change (its image before and after) may not be larger: so a BLOB of 64 MiB still fits.
+pub const FRAME_BYTES_MAX: usize = 160 * 1024 * 1024;
 
 /// How long each step of the handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);

@@ -66,14 +66,16 @@ async fn a_view_in_another_accounts_name_stops_the_stream_and_check_tells_before
     assert_eq!(facts.others_definers, ["view ticketing.v"]);
 }
 
+/// 16 MiB in the ordinary run; `GHOSTLIGHT_LARGE_MIB=64` takes a minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_value_comes_whole() {
+    let mib: u64 = std::env::var("GHOSTLIGHT_LARGE_MIB").map_or(16, |text| text.parse().unwrap());
     let pair = Pair::start().await;
     pair.a.run(&["CREATE DATABASE shop", "CREATE TABLE shop.big (id INT PRIMARY KEY, b LONGBLOB)"]).await;
     let (shipping, follower) = pair.attached().await;
     pair.a
         .run(&[
-            "INSERT INTO shop.big SELECT 1, REPEAT(0x00ff27, 5000000)",
+            &format!("INSERT INTO shop.big SELECT 1, REPEAT(0x00ff277f, {mib} * 262144)"),
             "UPDATE shop.big SET b = CONCAT(b, 'end'), id = 2",
         ])
         .await;

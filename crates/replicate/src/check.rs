@@ -222,11 +222,12 @@ pub fn judge(site: &Site, facts: &Facts, application_user: &str, policy: &Policy
         format!("use {} {major}.{minor} or later", dialect.name),
     );
     for (name, wanted, why) in REQUIRED.iter().chain(dialect.required).copied() {
-        let found = value(name);
+        // A variable that the server does not know reads as empty.
+        let set = facts.variables.get(name).map_or("", String::as_str);
         tell(
             name,
-            wanted.iter().any(|w| found.eq_ignore_ascii_case(w)),
-            found.to_owned(),
+            wanted.iter().any(|w| set.eq_ignore_ascii_case(w)),
+            value(name).to_owned(),
             format!(
                 "set {name}={} and restart the server: {why}",
                 if wanted[0].is_empty() { "''" } else { wanted[0] }

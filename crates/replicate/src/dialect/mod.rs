@@ -8,7 +8,7 @@ mod mysql;
 
 use mysql_async::Conn;
 
-/// A variable that must have exactly one of these values.
+/// A variable that must have exactly one of these values; an empty one stands for a server that does not know it, too.
 pub type Required = (&'static str, &'static [&'static str], &'static str);
 
 /// The words of one kind of server.

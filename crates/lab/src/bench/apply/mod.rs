@@ -50,7 +50,7 @@ pub struct Apply {
 
 impl Default for Apply {
     fn default() -> Self {
-        Apply { workloads: Workload::ALL.to_vec(), transactions: 40_000, seed: 7, planted: None }
+        Apply { workloads: Workload::ALL.to_vec(), transactions: 30_000, seed: 7, planted: None }
     }
 }
 

@@ -262,7 +262,7 @@ impl Assembler {
             Class::Account | Class::Local | Class::Definition { .. } | Class::Refused { .. } => {
                 self.holds_definition = true;
                 if self.group == Group::Open {
-                    without_start_transaction(&mut statement);
+                    as_the_server_wrote_it(&mut statement);
                 }
                 items.push(Item::Change(Change::Statement(statement)));
                 match self.group {
@@ -398,9 +398,13 @@ pub(crate) fn file_number(name: &[u8]) -> Option<u64> {
 
 const TWO_PHASE: &str = "the log holds an XA transaction, which cannot be replicated: its second half may come much later, or never; use ordinary transactions";
 
-/// MySQL logs `CREATE TABLE … SELECT` as `CREATE TABLE … START TRANSACTION` with the rows behind it. The definition's
-/// own session would leave that transaction open.
-fn without_start_transaction(statement: &mut Statement) {
+/// A definition with rows behind it (`CREATE TABLE … SELECT`) is logged in the server's words, not in the client's.
+///
+/// They hold backslashes as escapes whatever the session's `sql_mode` is. MySQL ends them with `START TRANSACTION`,
+/// which the definition's own session would leave open.
+fn as_the_server_wrote_it(statement: &mut Statement) {
+    const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
+    statement.sql_mode = statement.sql_mode.map(|mode| mode & !NO_BACKSLASH_ESCAPES);
     if let Some(rest) = statement.sql.trim_ascii_end().strip_suffix(b"START TRANSACTION") {
         statement.sql.truncate(rest.len());
     }

@@ -344,6 +344,7 @@ impl<'p> Story<'p> {
 
 fn blank(site: Site) -> AgentStatus {
     AgentStatus {
+        coverage: None,
         site,
         role: Role::Starting { why: "it has just begun".into() },
         row: None,

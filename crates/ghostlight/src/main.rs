@@ -73,10 +73,19 @@ enum Command {
     ///
     /// Exit code 0: it is a standby. 1: it stopped, and says why. 69: its agent does not answer.
     Reinstate(roles::reinstate::Arguments),
+    /// Fill the standby's database anew from the primary, in place and while writes go on: when it stopped at a
+    /// conflict, or the primary's log began anew and an operator has decided that the primary's data count.
+    ///
+    /// What is there is compared and repaired. Exit code 0: it is attached again. 1: it is not.
+    Seed(roles::verify::SeedArguments),
     /// Show both sites, the register, and where the public name leads.
     Status(roles::status::Arguments),
     /// Run both clouds on this machine, until Ctrl-C.
     Up(roles::up::Arguments),
+    /// Hold the standby against the primary, row for row, while both go on: every difference is named by its key.
+    ///
+    /// Exit code 0: nothing differs, or all of it was repaired. 1: something differs, or the comparison was not done.
+    Verify(roles::verify::VerifyArguments),
 }
 
 fn main() -> ExitCode {
@@ -127,7 +136,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Quarantine(quarantine) => roles::quarantine::run(&cli.config, &quarantine),
         Command::Reinstate(arguments) => roles::reinstate::run(&cli.config, &arguments),
         Command::Status(arguments) => roles::status::run(&cli.config, &arguments),
+        Command::Seed(arguments) => roles::verify::seed(&cli.config, &arguments),
         Command::Up(arguments) => roles::up::run(arguments),
+        Command::Verify(arguments) => roles::verify::verify(&cli.config, &arguments),
         Command::Gateway { site } => roles::gateway::run(&cli.config, model::Site::new(site)),
     }
 }

@@ -156,6 +156,103 @@ pub struct AgentStatus {
     pub register_age_ms: Option<u64>,
     /// Whether the application's account can write here.
     pub fence: Fence,
+    /// On a standby: how much of it has been held against the primary, row for row.
+    #[serde(default)]
+    pub coverage: Option<Coverage>,
+}
+
+/// How much of a standby's data the verifier in the background has compared with the primary's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Of every thousand rows, so many were compared in the present round.
+    pub permille: u64,
+    /// Seconds since the last round over all tables was complete; `None`: none has been since this agent started.
+    pub last_round_age_s: Option<u64>,
+    /// Rows that were found to differ and have not been found equal since.
+    pub differences: u64,
+    /// The first of them: table and key.
+    pub first_difference: Option<String>,
+}
+
+/// `POST /v1/verify` on the standby's agent: compare with the primary, row for row, while both go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyRequest {
+    /// Only this one, as `schema.table`; `None`: all.
+    pub table: Option<String>,
+    /// Make what differs equal to the primary.
+    pub repair: bool,
+    /// Not faster than so many rows a second; `None`: as fast as it goes.
+    pub rows_per_s: Option<u64>,
+}
+
+/// `POST /v1/seed` on a standby's agent: fill its database anew from the primary, in place, in a new life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum SeedReply {
+    /// It begins; the status tells how far it is.
+    Begun,
+    /// It does not.
+    Refused {
+        /// Why not.
+        why: String,
+    },
+}
+
+/// A comparison that was asked for. `GET /v1/verify` tells how far it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyRun {
+    /// Which one, since the agent started.
+    pub number: u64,
+    /// It has come to its end.
+    pub done: bool,
+    /// Why it cannot come to its end, if so.
+    pub failed: Option<String>,
+    /// Why it does not go on at the moment, if so.
+    pub waits_for: Option<String>,
+    /// Tables to compare.
+    pub tables: u64,
+    /// Tables compared.
+    pub tables_done: u64,
+    /// Rows to compare, as the server estimates.
+    pub rows_estimated: u64,
+    /// Rows compared.
+    pub rows: u64,
+    /// Rows that differed.
+    pub differences: u64,
+    /// Of these: made equal.
+    pub repaired: u64,
+    /// The first thousand of them, and definitions that differ.
+    pub list: Vec<Differing>,
+}
+
+/// Something that differs between a standby and its primary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Differing {
+    /// `schema.table`.
+    pub table: String,
+    /// The row's key: column and value; of a definition, both in words.
+    pub key: String,
+    /// In which way.
+    pub wrong: Wrong,
+    /// It was made equal.
+    pub repaired: bool,
+}
+
+/// What is wrong with a standby's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wrong {
+    /// It is at the primary and not here.
+    MissingHere,
+    /// It is here and not at the primary.
+    ExtraHere,
+    /// It is at both and not the same.
+    Different,
+    /// It is no row: the table is defined otherwise.
+    Definition,
+    /// It is no row: the counter of AUTO_INCREMENT here is behind the primary's. Numbers that were given out there and
+    /// never committed would be given out again after a failover. No difference of the data.
+    Counter,
 }
 
 /// `POST /v1/probe` on an agent: commit a heartbeat on the transaction path, now. Only a primary's agent does.

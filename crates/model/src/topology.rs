@@ -74,6 +74,8 @@ pub struct Policy {
     pub reinstate: Reinstate,
     /// What to do with a table that has no primary key.
     pub tables_without_primary_key: WithoutPrimaryKey,
+    /// How many rows a second an attached standby compares with the primary in the background, over and over; 0: none.
+    pub verify_rows_per_s: u64,
 }
 
 impl Default for Policy {
@@ -91,6 +93,7 @@ impl Default for Policy {
             failover_pause_ms: 5_000,
             reinstate: Reinstate::Automatic,
             tables_without_primary_key: WithoutPrimaryKey::Refuse,
+            verify_rows_per_s: 1_000,
         }
     }
 }

@@ -24,7 +24,7 @@ use std::{
 
 use model::{
     Epoch, Serving, Site,
-    agent::{Fence, FenceRequest, Role, Row},
+    agent::{Fence, FenceRequest, Role, Row, SeedReply},
     topology::Policy,
 };
 use mysql_async::Conn;
@@ -39,6 +39,7 @@ use crate::{
     api::{Api, Command},
     apply::{FollowProgress, StandbyConfig, StandbyError},
     barrier::{self, Barrier, Lease},
+    copy::verify::Verifier,
     database::{DatabaseConfig, DatabaseError},
     duty::{self, Duty, Look},
     heartbeat::{self, Heart},
@@ -109,7 +110,8 @@ pub async fn run(
         application_user: config.application_user.clone(),
         register: register.clone(),
     };
-    let (parts, board, inputs) = Parts::new(&config.site, Arc::clone(&counted));
+    let verifier = Verifier::new(config.policy.verify_rows_per_s);
+    let (parts, board, inputs) = Parts::new(&config.site, verifier, Arc::clone(&counted));
     let (barrier, inbox) = Barrier::new();
     let (heart, probes) = Heart::new();
     let (commands, asked) = mpsc::channel(64);
@@ -222,7 +224,7 @@ struct OwnedInputs {
 }
 
 impl Parts {
-    fn new(site: &Site, metrics: Arc<ReplicateMetrics>) -> (Parts, Board, OwnedInputs) {
+    fn new(site: &Site, verifier: Verifier, metrics: Arc<ReplicateMetrics>) -> (Parts, Board, OwnedInputs) {
         let start = Known {
             role: Role::Starting { why: "the database has not answered yet".into() },
             row: None,
@@ -248,6 +250,7 @@ impl Parts {
             watermarks: watermarks_seen,
             lag_ms: lag_seen,
             progress: progress_seen,
+            verifier,
             metrics,
         };
         let parts = Parts {
@@ -428,7 +431,9 @@ impl Loop {
     fn standby_ended(&mut self, result: Result<(), StandbyError>) {
         let Some(standby) = self.standby.take() else { return };
         let now = Boot::now();
-        let mut end = StandbyEnd { key: standby.key, role: None, lost: None, not_before: now };
+        // What an operator asked for meanwhile stands.
+        let lost = self.standby_end.take().filter(|end| end.key == standby.key).and_then(|end| end.lost);
+        let mut end = StandbyEnd { key: standby.key, role: None, lost, not_before: now };
         if let Err(e) = result {
             let why = e.to_string();
             match e {
@@ -526,6 +531,10 @@ impl Loop {
                     drop(reply.send(self.order_reinstatement()));
                     return;
                 }
+                Command::Seed(reply) => {
+                    drop(reply.send(self.fill_anew()));
+                    return self.advance();
+                }
             };
             self.start_act(act);
             return;
@@ -543,6 +552,24 @@ impl Loop {
             && self.may_start_standby(key)
         {
             self.start_standby(key, row.primary);
+        }
+    }
+
+    /// An operator wants a standby's data filled anew, whatever they are: their place counts as lost. What of them is
+    /// right is kept.
+    fn fill_anew(&mut self) -> SeedReply {
+        let here = self.look.as_ref().and_then(|(_, look)| look.site.as_ref());
+        match (&self.duty, here) {
+            (Duty::BeginStandby | Duty::Resync(_), _) => SeedReply::Begun,
+            (Duty::Seed(_) | Duty::Follow(..), Some(site)) => {
+                let lost = Some("an operator asked for it".to_owned());
+                let key = (site.row.epoch, site.incarnation);
+                self.standby_end = Some(StandbyEnd { key, role: None, lost, not_before: Boot::now() });
+                SeedReply::Begun
+            }
+            _ => SeedReply::Refused {
+                why: "only a standby's database is filled, and this one is not, or not yet".into(),
+            },
         }
     }
 
@@ -609,6 +636,7 @@ impl Loop {
             epoch,
             incarnation,
             tables_without_primary_key: self.config.policy.tables_without_primary_key,
+            verifier: self.board.verifier.clone(),
         };
         let first = match self.duty {
             Duty::Seed(_) => First::Seed,

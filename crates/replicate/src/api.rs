@@ -10,7 +10,8 @@ use axum::{
 use model::{
     BarrierReply, BarrierRequest, Epoch, Mode, Serving, Site,
     agent::{
-        AgentStatus, FenceReply, FenceRequest, ProbeReply, PromoteReply, PromoteRequest, ReinstateReply,
+        AgentStatus, FenceReply, FenceRequest, ProbeReply, PromoteReply, PromoteRequest, ReinstateReply, Role,
+        SeedReply, StandbyPhase, VerifyRequest, VerifyRun,
     },
 };
 use runtime::{admin::ApiError, clock::Boot};
@@ -40,6 +41,8 @@ pub enum Command {
     Fence(FenceRequest, oneshot::Sender<FenceReply>),
     /// Take this database back, though the policy says `manual`, or once more.
     Reinstate(oneshot::Sender<ReinstateReply>),
+    /// Fill this standby's database anew.
+    Seed(oneshot::Sender<SeedReply>),
 }
 
 /// What the routes need. Cheap to clone.
@@ -66,6 +69,8 @@ impl Api {
             .route("/v1/barrier", post(barrier))
             .route("/v1/probe", post(probe))
             .route("/v1/promote", post(promote))
+            .route("/v1/seed", post(seed))
+            .route("/v1/verify", get(verify_run).post(verify))
             .route("/v1/fence", post(fence))
             .route("/v1/reinstate", post(reinstate))
             .route("/v1/quarantine", get(quarantines))
@@ -202,6 +207,28 @@ async fn from_disk<T: Send + 'static>(
         Ok(Err(e)) => Err(ApiError::unavailable(e.to_string())),
         Err(e) => Err(ApiError::unavailable(format!("the quarantine could not be read: {e}"))),
     }
+}
+
+async fn seed(State(api): State<Api>) -> Result<Json<SeedReply>, ApiError> {
+    command(&api, Command::Seed).await
+}
+
+async fn verify(
+    State(api): State<Api>,
+    Json(request): Json<VerifyRequest>,
+) -> Result<Json<VerifyRun>, ApiError> {
+    let role = api.board.status().role;
+    if role != (Role::Standby { phase: StandbyPhase::Attached }) {
+        return Err(ApiError::unavailable(
+            "only a standby that is attached can be held against its primary: ask the standby's agent",
+        ));
+    }
+    Ok(Json(api.board.verifier.ask(request)))
+}
+
+async fn verify_run(State(api): State<Api>) -> Result<Json<VerifyRun>, ApiError> {
+    let none = || ApiError::unavailable("no comparison was asked for since this agent started");
+    api.board.verifier.run().map(Json).ok_or_else(none)
 }
 
 async fn command<T>(

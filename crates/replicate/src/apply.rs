@@ -23,7 +23,7 @@ use runtime::{
     process::Shutdown,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until},
 };
 
@@ -36,6 +36,10 @@ pub(crate) use self::{
 };
 use crate::{
     checkpoint::{Checkpoint, Effect, Event, OutOfOrder, Part, Work},
+    copy::{
+        Chunk,
+        verify::{self, Placed, Verifier},
+    },
     database::{DatabaseConfig, DatabaseError},
     link::{
         self, Connected, Identity, Link, LinkError, Receiver, SILENCE_MAX, Sender,
@@ -63,6 +67,8 @@ pub struct StandbyConfig {
     pub incarnation: Incarnation,
     /// Whether a table without primary key may be applied.
     pub tables_without_primary_key: WithoutPrimaryKey,
+    /// What is compared with the primary meanwhile.
+    pub verifier: Verifier,
 }
 
 /// How far along a standby is.
@@ -290,7 +296,12 @@ async fn attempt(
         }
         Err::<Infallible, Ended>(Ended::Passing("the loop has ended".into()))
     };
+    let (asks_to, asks) = mpsc::channel(1);
+    let (placed_to, placed) = mpsc::channel(1);
     let mut following = Following {
+        asks,
+        chunk: None,
+        placed: placed_to,
         config,
         progress,
         sender,
@@ -305,10 +316,13 @@ async fn attempt(
     });
     // What was applied before this connection is durable as well; the primary may wait for nothing else.
     following.tell(End { at: At::from(&following.slot.position), heartbeat_at_ms: None }).await?;
-    tokio::select! {
+    let ended = tokio::select! {
         ended = working => ended,
         ended = following.run(receiver, done) => ended,
-    }
+        ended = verify::drive(config, asks_to, placed) => ended,
+    };
+    config.verifier.disconnected("the connection to the primary");
+    ended
 }
 
 /// The loop's own part: the link, the checkpoint, and what is told of them.
@@ -320,6 +334,12 @@ struct Following<'a> {
     checkpoint: Checkpoint,
     slot: Slot,
     effects: Vec<Effect>,
+    /// What the verifier asks of the primary.
+    asks: mpsc::Receiver<Up>,
+    /// A chunk that has come: nothing more is read until everything in front of it is applied.
+    chunk: Option<Box<Chunk>>,
+    /// To the verifier.
+    placed: mpsc::Sender<Placed>,
 }
 
 impl Following<'_> {
@@ -330,7 +350,7 @@ impl Following<'_> {
     ) -> Result<Infallible, Ended> {
         let mut heard = Instant::now();
         loop {
-            let reading = self.checkpoint.wants_more();
+            let reading = self.checkpoint.wants_more() && self.chunk.is_none();
             tokio::select! {
                 frame = receiver.receive(), if reading => {
                     heard = Instant::now();
@@ -342,6 +362,7 @@ impl Following<'_> {
                         heard = Instant::now(); // it was we who did not listen
                     }
                 }
+                Some(asked) = self.asks.recv() => self.sender.send(&asked).await?,
                 () = sleep_until(heard + SILENCE_MAX), if reading => return Err(LinkError::Silent.into()),
             }
             for effect in std::mem::take(&mut self.effects) {
@@ -350,6 +371,15 @@ impl Following<'_> {
                     Effect::Work(work) => drop(self.orders.send(Order::Work(work))),
                     Effect::Applied(end) => self.tell(end).await?,
                 }
+            }
+            if self.checkpoint.is_idle()
+                && let Some(chunk) = self.chunk.take()
+            {
+                let (go_on, may_go_on) = oneshot::channel();
+                // Either side's end is this connection's end.
+                drop(self.placed.send(Placed { chunk: *chunk, go_on }).await);
+                drop(may_go_on.await);
+                heard = Instant::now();
             }
         }
     }
@@ -364,7 +394,11 @@ impl Following<'_> {
             }
             Down::Alive => return Ok(()),
             Down::Refused(why) => return Err(why.into()),
-            Down::Outline(_) | Down::Chunk(_) | Down::Failovers(_) => return Err(LinkError::Senseless.into()),
+            Down::Chunk(chunk) => {
+                self.chunk = Some(chunk);
+                return Ok(());
+            }
+            Down::Outline(_) | Down::Failovers(_) => return Err(LinkError::Senseless.into()),
         };
         Ok(self.checkpoint.step(event, &mut self.effects)?)
     }

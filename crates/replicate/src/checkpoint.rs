@@ -143,6 +143,11 @@ impl Checkpoint {
         self.slot
     }
 
+    /// Whether everything that was received is applied and committed.
+    pub fn is_idle(&self) -> bool {
+        self.doing == Doing::Nothing && self.waiting.is_empty() && !self.open
+    }
+
     /// Whether more of the stream should be read.
     pub fn wants_more(&self) -> bool {
         self.waiting_cost < WAITING_COST_MAX

@@ -9,7 +9,9 @@ use model::{
 use runtime::clock::Boot;
 use tokio::sync::watch;
 
-use crate::{apply::FollowProgress, heartbeat::Beat, metrics::ReplicateMetrics, register::Seen};
+use crate::{
+    apply::FollowProgress, copy::verify::Verifier, heartbeat::Beat, metrics::ReplicateMetrics, register::Seen,
+};
 
 /// What the loop knows, as of its last turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Board {
     pub lag_ms: watch::Receiver<Option<u64>>,
     /// Our own progress, while standby.
     pub progress: watch::Receiver<FollowProgress>,
+    /// What compares this site with the primary, while standby.
+    pub verifier: Verifier,
     /// Where held responses are counted.
     pub metrics: Arc<ReplicateMetrics>,
 }
@@ -62,6 +66,7 @@ impl Board {
         let standby = matches!(known.role, Role::Standby { .. } | Role::Promoting | Role::Stopped { .. });
         let age_ms = |at: Boot| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
         AgentStatus {
+            coverage: self.verifier.coverage().filter(|_| standby),
             site: self.site.clone(),
             slot: if primary { None } else { progress.slot.filter(|_| standby).or(known.slot) },
             watermark: if primary { self.watermarks.borrow().clone() } else { progress.watermark },

@@ -297,6 +297,7 @@ impl Sim {
         let position = Position { stream: StreamId(other.to_string()), file: 1, offset: 4 };
         let slot = Slot { position, epoch: fake.slot_epoch, origin: other };
         AgentStatus {
+            coverage: None,
             site: site.clone(),
             role: if primary { Role::Primary } else { Role::Standby { phase: StandbyPhase::Attached } },
             row: fake.database_up.then(|| fake.row.clone()),

@@ -377,6 +377,7 @@ async fn status(State(agent): State<Agent>) -> Json<AgentStatus> {
     let position = Position { stream: StreamId("s".into()), file: 1, offset: 4 };
     let beat_age = peer.dark_since.filter(|_| peer.dark).map_or(Duration::from_millis(100), Boot::elapsed);
     Json(AgentStatus {
+        coverage: None,
         site: site.clone(),
         role: if primary { Role::Primary } else { Role::Standby { phase: StandbyPhase::Attached } },
         row: scripted.database.then(|| scripted.row.clone()),

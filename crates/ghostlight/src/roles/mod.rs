@@ -14,6 +14,7 @@ pub(crate) mod quarantine;
 pub(crate) mod reinstate;
 pub(crate) mod status;
 pub(crate) mod up;
+pub(crate) mod verify;
 
 /// How long a role may take to end after it was asked to.
 const DRAIN_MAX: Duration = Duration::from_secs(5);

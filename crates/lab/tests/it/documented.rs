@@ -15,7 +15,7 @@ use lab::{
 };
 use model::{
     Epoch, Register, Site,
-    agent::{AgentStatus, Fence, ReinstatePhase, Role, StandbyPhase},
+    agent::{AgentStatus, Differing, Fence, ReinstatePhase, Role, StandbyPhase, VerifyRun, Wrong},
     gateway::GatewayStatus,
 };
 use replicate::quarantine::{Acknowledged, Counts, Op, RowLine, Summary};
@@ -100,6 +100,7 @@ fn status() {
     let standby = Role::Standby { phase: StandbyPhase::Attached };
     let roles = [Role::Primary, standby, reinstating, Role::Stopped { why: "".into() }];
     let agents = roles.map(|role| AgentStatus {
+        coverage: None,
         site: site(),
         role,
         row: None,
@@ -166,4 +167,13 @@ fn the_apply_bench() {
     check(LATENCY, "The summary", &[apply::latency::Summary::default()]);
     const BACKLOG: &str = "`ghostlight bench apply --backlog-rows N --json`";
     check(BACKLOG, "The line", &[apply::backlog::Line::default()]);
+}
+
+#[test]
+fn verify() {
+    const COMMAND: &str = "`ghostlight verify --json`";
+    check(COMMAND, "The object", &[VerifyRun::default()]);
+    let differing =
+        Differing { table: "t".into(), key: "id=1".into(), wrong: Wrong::Different, repaired: false };
+    check(COMMAND, "`list`", &[differing]);
 }

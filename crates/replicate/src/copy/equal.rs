@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use model::agent::Wrong;
 use mysql_async::{Conn, prelude::Queryable};
 
 use super::{
@@ -20,17 +21,6 @@ const OURS_MAX: u64 = 4_096;
 
 /// One statement names at most so many rows to delete.
 const DELETES_MAX: usize = 200;
-
-/// What is wrong with a row here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong {
-    /// It is at the primary and not here.
-    MissingHere,
-    /// It is here and not at the primary.
-    ExtraHere,
-    /// It is at both and not the same.
-    Different,
-}
 
 /// A row that differs.
 #[derive(Clone, Debug, PartialEq)]

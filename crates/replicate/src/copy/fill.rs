@@ -47,7 +47,7 @@ use crate::{
 const CHUNKS_AHEAD: u32 = 4;
 
 /// Settings of the session that writes.
-const SETTINGS: &str =
+pub(super) const SETTINGS: &str =
     "SET foreign_key_checks=0, character_set_results=NULL /*M!100201 , check_constraint_checks=0 */";
 
 /// A transaction's changes go into the database when they cost so much, or when nothing more is there.

@@ -6,6 +6,8 @@
 //!
 //! - [`fill`] makes a standby's data from nothing, or from whatever is left of an older life: it walks all tables and
 //!   makes each range equal, while the stream is applied leniently around it;
+//! - [`verify`] walks the tables of an attached standby, compares each range, names what differs, and repairs it
+//!   if asked.
 //!
 //! Who walks is the standby: it asks ([`Walk`]), throttles and remembers; the primary's side only answers and keeps
 //! nothing. Always true here: a range is compared and made equal byte for byte, whatever its collation says; ranges
@@ -16,6 +18,7 @@ pub mod equal;
 pub mod fill;
 pub mod lenient;
 pub mod read;
+pub mod verify;
 
 use model::Position;
 use serde::{Deserialize, Serialize};
@@ -89,6 +92,8 @@ pub struct Chunk {
     pub last: bool,
     /// How many rows there are.
     pub rows: u64,
+    /// Of a table's first chunk: how the server shows the table's definition.
+    pub definition: Option<Vec<u8>>,
     /// Them.
     pub content: Content,
 }

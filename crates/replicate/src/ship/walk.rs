@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::ShipError;
 use crate::{
+    apply::quoted,
     binlog::file_number,
     copy::{
         CHUNK_BYTES, CHUNK_ROWS, Chunk, Content, Form, Walk, bound, digest,
@@ -220,6 +221,7 @@ async fn within_snapshot(
             to: None,
             last: true,
             rows: 0,
+            definition: None,
             content: Content::Gone,
         });
         return Ok(());
@@ -228,6 +230,15 @@ async fn within_snapshot(
         (false, _) => None,
         (true, 0) => Some((CHUNK_BYTES / shape.average_row.max(1)).clamp(16, CHUNK_ROWS)),
         (true, limit) => Some(limit),
+    };
+    // Before the rows: if it is changed now, the snapshot refuses to show them.
+    let definition = match &walk.from {
+        None => {
+            let show = format!("SHOW CREATE TABLE {}.{}", quoted(&walk.schema), quoted(&walk.table));
+            let row: Option<mysql_async::Row> = read.reader.conn.query_first(show).await?;
+            row.and_then(|mut row| row.take::<Vec<u8>, _>(1))
+        }
+        Some(_) => None,
     };
     let bounds = (walk.from.as_ref(), walk.to.as_ref());
     let (table, rows) =
@@ -257,6 +268,7 @@ async fn within_snapshot(
         to,
         last: !full,
         rows: count,
+        definition,
         content,
     });
     Ok(())

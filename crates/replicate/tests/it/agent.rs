@@ -11,7 +11,7 @@ use model::{
     BarrierOutcome, BarrierReply, BarrierRequest, Epoch, Mode, Register, Serving, Site,
     agent::{
         AgentStatus, Fence, FenceReply, FenceRequest, ProbeReply, PromoteReply, PromoteRequest,
-        ReinstatePhase, ReinstateReply, Role, StandbyPhase,
+        ReinstatePhase, ReinstateReply, Role, SeedReply, StandbyPhase, VerifyRequest, VerifyRun,
     },
     topology::{Policy, Reinstate},
 };
@@ -434,4 +434,30 @@ async fn a_standby_whose_place_in_the_log_is_gone_is_filled_in_place_in_a_new_li
     let seats: Vec<(i32, String)> =
         standby.query("SELECT id, who FROM ticketing.seat ORDER BY id").await.unwrap();
     assert_eq!(seats, [(1, "old".into()), (3, "unseen".into())]);
+
+    // The background compares, and what somebody writes here is an alarm and not overwritten.
+    standby.query_drop("UPDATE ticketing.seat SET who = 'changed' WHERE id = 3").await.unwrap();
+    let status =
+        pair.aws.becomes("alarmed", |s| s.coverage.as_ref().is_some_and(|c| c.differences == 1)).await;
+    assert!(status.coverage.unwrap().first_difference.unwrap().contains("id=3"));
+    let client = pair.aws.client.clone();
+    let request = VerifyRequest { repair: true, ..VerifyRequest::default() };
+    let begun: VerifyRun = client.post("/v1/verify", &request, PATIENCE).await.unwrap();
+    let run = until("it is repaired", async || {
+        client.get::<VerifyRun>("/v1/verify", PATIENCE).await.ok().filter(|run| run.done)
+    })
+    .await;
+    assert_eq!((run.number, run.differences, run.repaired), (begun.number, 1, 1), "{run:?}");
+    assert!(
+        pair.nhn.client.post::<VerifyRun>("/v1/verify", &request, PATIENCE).await.is_err(),
+        "no primary's"
+    );
+
+    // By hand, too.
+    let reply: SeedReply = client.post("/v1/seed", &(), PATIENCE).await.unwrap();
+    assert_eq!(reply, SeedReply::Begun);
+    until("another life", async || (pair.register.now().standby_incarnation.0 == 3).then_some(())).await;
+    until("sync again", async || (pair.register.now().mode == Mode::Sync).then_some(())).await;
+    let reply: SeedReply = pair.nhn.client.post("/v1/seed", &(), PATIENCE).await.unwrap();
+    assert!(matches!(reply, SeedReply::Refused { .. }), "{reply:?}");
 }

@@ -29,6 +29,7 @@ async fn check(marked: bool) -> Result<(), StandbyError> {
         epoch: Epoch(1),
         incarnation: Incarnation(1),
         tables_without_primary_key: WithoutPrimaryKey::Refuse,
+        verifier: replicate::copy::verify::Verifier::default(),
     };
     let (progress, seen) = watch::channel(FollowProgress::default());
     let mark = |offset| FollowProgress {

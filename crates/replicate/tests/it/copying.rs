@@ -10,7 +10,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use crate::pair::{Half, Pair};
 
 /// A table with each kind of key, and what hangs together.
-const TABLES: &[&str] = &[
+pub(crate) const TABLES: &[&str] = &[
     "CREATE DATABASE shop CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci",
     "USE shop",
     "CREATE TABLE parent (id INT PRIMARY KEY AUTO_INCREMENT, code INT UNIQUE, text VARCHAR(100))",
@@ -39,7 +39,7 @@ const TABLES: &[&str] = &[
 ];
 
 /// Changes of every kind, until `stop`.
-fn write(half: &Half, stop: &Shutdown) -> JoinHandle<u64> {
+pub(crate) fn write(half: &Half, stop: &Shutdown) -> JoinHandle<u64> {
     let (database, stopped) = (half.database.clone(), stop.clone());
     tokio::spawn(async move {
         let (mut conn, mut n) = (database.open().await.unwrap(), 0_u64);

@@ -26,3 +26,4 @@ mod reinstate;
 mod seeding;
 mod support;
 mod throughput;
+mod verifying;

@@ -218,6 +218,7 @@ impl Pair {
             epoch: Epoch(epoch),
             incarnation: Incarnation(1),
             tables_without_primary_key: self.without_key,
+            verifier: replicate::copy::verify::Verifier::default(),
         }
     }
 

@@ -112,6 +112,7 @@ pub(super) fn standby(
         epoch: EPOCH,
         incarnation: INCARNATION,
         tables_without_primary_key: WithoutPrimaryKey::Refuse,
+        verifier: replicate::copy::verify::Verifier::default(),
     })
 }
 

@@ -187,7 +187,7 @@ impl Bar {
         const WIDTH: u64 = 24;
         let mut out = std::io::stderr().lock();
         let shown = if out.is_terminal() {
-            let filled = if all == 0 { 0 } else { (WIDTH * done / all).min(WIDTH) };
+            let filled = (WIDTH * done).checked_div(all).unwrap_or(0).min(WIDTH);
             let bar: String = (0..WIDTH).map(|i| if i < filled { '#' } else { '-' }).collect();
             write!(out, "\r[{bar}] {words}\x1b[K").and_then(|()| out.flush())
         } else if self.told.is_none_or(|at| at.elapsed() >= LINE_EVERY) {

@@ -10,8 +10,8 @@ use axum::{
 use model::{
     BarrierReply, BarrierRequest, Epoch, Mode, Serving, Site,
     agent::{
-        AgentStatus, FenceReply, FenceRequest, ProbeReply, PromoteReply, PromoteRequest, ReinstateReply, Role,
-        SeedReply, StandbyPhase, VerifyRequest, VerifyRun,
+        AgentStatus, FenceReply, FenceRequest, ProbeReply, PromoteReply, PromoteRequest, ReinstateReply,
+        Role, SeedReply, StandbyPhase, VerifyRequest, VerifyRun,
     },
 };
 use runtime::{admin::ApiError, clock::Boot};

@@ -436,7 +436,16 @@ async fn a_standby_whose_place_in_the_log_is_gone_is_filled_in_place_in_a_new_li
     assert_eq!(seats, [(1, "old".into()), (3, "unseen".into())]);
 
     // The background compares, and what somebody writes here is an alarm and not overwritten.
-    standby.query_drop("UPDATE ticketing.seat SET who = 'changed' WHERE id = 3").await.unwrap();
+    for sql in [
+        // With the mark of what is applied: the canary looks for writes without it.
+        "BEGIN",
+        "UPDATE ghostlight.applied SET pending = 'part'",
+        "UPDATE ticketing.seat SET who = 'changed' WHERE id = 3",
+        "UPDATE ghostlight.applied SET pending = NULL",
+        "COMMIT",
+    ] {
+        standby.query_drop(sql).await.unwrap();
+    }
     let status =
         pair.aws.becomes("alarmed", |s| s.coverage.as_ref().is_some_and(|c| c.differences == 1)).await;
     assert!(status.coverage.unwrap().first_difference.unwrap().contains("id=3"));

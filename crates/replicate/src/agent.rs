@@ -24,7 +24,7 @@ use std::{
 
 use model::{
     Epoch, Serving, Site,
-    agent::{Fence, FenceRequest, Role, Row, SeedReply},
+    agent::{Fence, FenceRequest, Role, Row},
     topology::Policy,
 };
 use mysql_async::Conn;
@@ -552,24 +552,6 @@ impl Loop {
             && self.may_start_standby(key)
         {
             self.start_standby(key, row.primary);
-        }
-    }
-
-    /// An operator wants a standby's data filled anew, whatever they are: their place counts as lost. What of them is
-    /// right is kept.
-    fn fill_anew(&mut self) -> SeedReply {
-        let here = self.look.as_ref().and_then(|(_, look)| look.site.as_ref());
-        match (&self.duty, here) {
-            (Duty::BeginStandby | Duty::Resync(_), _) => SeedReply::Begun,
-            (Duty::Seed(_) | Duty::Follow(..), Some(site)) => {
-                let lost = Some("an operator asked for it".to_owned());
-                let key = (site.row.epoch, site.incarnation);
-                self.standby_end = Some(StandbyEnd { key, role: None, lost, not_before: Boot::now() });
-                SeedReply::Begun
-            }
-            _ => SeedReply::Refused {
-                why: "only a standby's database is filled, and this one is not, or not yet".into(),
-            },
         }
     }
 

@@ -37,6 +37,14 @@ pub struct ReplicateMetrics {
     pub lag_ms: Gauge,
     /// Age of the last sight of the register.
     pub register_age_ms: Gauge,
+    /// 1 while this database is taken back.
+    pub reinstating: Gauge,
+    /// Transactions of the last tail in quarantine.
+    pub quarantined_transactions: Gauge,
+    /// Rows of the last tail in quarantine.
+    pub quarantined_rows: Gauge,
+    /// Of these, the ones that are undone.
+    pub undone_rows: Gauge,
     /// Heartbeats committed.
     pub heartbeats_total: Counter,
     /// Heartbeats that the database did not take.
@@ -61,6 +69,10 @@ impl Default for ReplicateMetrics {
             open: Gauge::default(),
             lag_ms: Gauge::default(),
             register_age_ms: Gauge::default(),
+            reinstating: Gauge::default(),
+            quarantined_transactions: Gauge::default(),
+            quarantined_rows: Gauge::default(),
+            undone_rows: Gauge::default(),
             heartbeats_total: Counter::default(),
             heartbeats_failed_total: Counter::default(),
         }
@@ -103,6 +115,26 @@ impl ReplicateMetrics {
             "register_age_ms",
             "Milliseconds since the register was last seen",
             self.register_age_ms.clone(),
+        );
+        registry.register(
+            "reinstating",
+            "1 while this database, an old primary's, is taken back",
+            self.reinstating.clone(),
+        );
+        registry.register(
+            "quarantined_transactions",
+            "Transactions that were never acknowledged and were put into quarantine by this agent",
+            self.quarantined_transactions.clone(),
+        );
+        registry.register(
+            "quarantined_rows",
+            "Rows of the transactions in quarantine",
+            self.quarantined_rows.clone(),
+        );
+        registry.register(
+            "undone_rows",
+            "Rows of the transactions in quarantine that are undone",
+            self.undone_rows.clone(),
         );
         registry.register(
             "heartbeats",

@@ -48,6 +48,8 @@ pub struct ColumnType {
     unsigned: bool,
     /// Numbers stand bare in the decoder's words, everything else in quotes.
     bare: bool,
+    /// Both tell a fraction of a second with as many digits as they like.
+    temporal: bool,
 }
 
 /// The columns of every application table, by `schema.table`, in their order.
@@ -68,7 +70,8 @@ pub async fn columns(conn: &mut Conn, whose: &str) -> Result<Columns, Unread> {
         const BARE: [&str; 8] =
             ["tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "enum", "year"];
         let bare = BARE.contains(&data_type.as_str());
-        let column = ColumnType { unsigned: column_type.contains("unsigned"), bare };
+        let temporal = ["datetime", "time"].contains(&data_type.as_str());
+        let column = ColumnType { unsigned: column_type.contains("unsigned"), bare, temporal };
         columns.entry(table).or_default().push(column);
     }
     Ok(columns)
@@ -165,12 +168,27 @@ fn contains(line: &[u8], words: &[u8]) -> bool {
 
 /// An unsigned number with its highest bit set is told twice, `-1 (255)`: the column says which one it is.
 fn one_notation(value: &[u8], column: Option<&ColumnType>) -> Vec<u8> {
-    let Some(ColumnType { unsigned, bare: true }) = column else { return value.to_vec() };
+    if column.is_some_and(|c| c.temporal) {
+        return without_zeros(&String::from_utf8_lossy(value).replace('\'', ""));
+    }
+    let Some(ColumnType { unsigned, bare: true, .. }) = column else { return value.to_vec() };
     let text = String::from_utf8_lossy(value);
     match text.split_once(" (") {
         Some((_, of_unsigned)) if *unsigned => of_unsigned.trim_end_matches(')').as_bytes().to_vec(),
         Some((signed, _)) => signed.as_bytes().to_vec(),
         None => value.to_vec(),
+    }
+}
+
+/// `12:00:00.500` as `12:00:00.5`.
+fn without_zeros(text: &str) -> Vec<u8> {
+    match text.split_once('.') {
+        Some((seconds, fraction)) => {
+            let fraction = fraction.trim_end_matches('0');
+            let point = if fraction.is_empty() { "" } else { "." };
+            format!("{seconds}{point}{fraction}").into_bytes()
+        }
+        None => text.as_bytes().to_vec(),
     }
 }
 
@@ -196,6 +214,7 @@ fn notation(value: &Json, column: &ColumnType) -> Result<Vec<u8>, String> {
         Json::Null => return Ok(b"NULL".to_vec()),
         Json::Number(n) => return Ok(n.to_string().into_bytes()),
         Json::String(text) if column.bare => return Ok(text.clone().into_bytes()),
+        Json::String(text) if column.temporal => return Ok(without_zeros(text)),
         Json::String(text) => text.clone().into_bytes(),
         Json::Object(parts) => {
             let hex = parts.get("hex").and_then(Json::as_str).ok_or("an object without hex")?;
@@ -251,8 +270,14 @@ mod tests {
     use super::*;
 
     fn columns() -> Columns {
-        let column = |unsigned, bare| ColumnType { unsigned, bare };
-        let of_t = vec![column(true, true), column(false, true), column(false, false), column(false, true)];
+        let column = |unsigned, bare, temporal| ColumnType { unsigned, bare, temporal };
+        let of_t = vec![
+            column(true, true, false),
+            column(false, true, false),
+            column(false, false, false),
+            column(false, true, false),
+            column(false, false, true),
+        ];
         [("x.t".to_owned(), of_t)].into()
     }
 
@@ -260,8 +285,9 @@ mod tests {
     const WORDS: &str = "# at 325\n#261122 22:10:28 server id 10  end_log_pos 367 CRC32 0xfa \tGTID 0-10-1 trans\n\
         START TRANSACTION\n#Q> INSERT INTO x.t VALUES ('\tGTID ')\n### INSERT INTO `x`.`t`\n### SET\n\
         ###   @1=-1 (18446744073709551615)\n###   @2=-1 (255)\n###   @3='it's \\ 뒤\\x0ax'\n###   @4=-0.50\n\
-        ### UPDATE `x`.`t`\n### WHERE\n###   @1=1\n###   @2=NULL\n###   @3=NULL\n###   @4=1.00\n### SET\n\
-        ###   @1=1\n###   @2=2\n###   @3='\\x00\\x01'\n###   @4=1.00\nCOMMIT/*!*/;\n\
+        ###   @5='2026-11-22 01:02:03.040'\n\
+        ### UPDATE `x`.`t`\n### WHERE\n###   @1=1\n###   @2=NULL\n###   @3=NULL\n###   @4=1.00\n###   @5=NULL\n### SET\n\
+        ###   @1=1\n###   @2=2\n###   @3='\\x00\\x01'\n###   @4=1.00\n###   @5='2026-11-22 00:00:00.000'\nCOMMIT/*!*/;\n\
         #261122 22:10:28 server id 10  end_log_pos 900 CRC32 0xfa \tGTID 0-10-2 trans\n\
         ### UPDATE `ghostlight`.`applied`\n### WHERE\n###   @1='s'\n### SET\n###   @1='s'\n\
         ### DELETE FROM `x`.`t`\n### WHERE\n###   @1=7\n###   @2=7\n###   @3=NULL\n###   @4=7.00\nCOMMIT/*!*/;\n\
@@ -271,15 +297,17 @@ mod tests {
     fn lines() -> Vec<Json> {
         vec![
             json!({"table": "x.t", "op": "insert", "after":
-                {"id": u64::MAX, "n": -1, "text": "it's \\ 뒤\nx", "d": "-0.50"}}),
+                {"id": u64::MAX, "n": -1, "text": "it's \\ 뒤\nx", "d": "-0.50",
+                "at": "2026-11-22 01:02:03.040000"}}),
             json!({"table": "x.t", "op": "update",
-                "before": {"id": 1, "n": null, "text": null, "d": "1.00"},
-                "after": {"id": 1, "n": 2, "text": {"hex": "0001"}, "d": "1.00"}}),
+                "before": {"id": 1, "n": null, "text": null, "d": "1.00", "at": null},
+                "after": {"id": 1, "n": 2, "text": {"hex": "0001"}, "d": "1.00",
+                    "at": "2026-11-22 00:00:00"}}),
         ]
     }
 
     fn held(lines: &[Json]) -> Changes {
-        let names = ["id", "n", "text", "d"].map(str::to_owned);
+        let names = ["id", "n", "text", "d", "at"].map(str::to_owned);
         let mut held = Changes::new();
         for line in lines {
             *held.entry(quarantined(line, &names, &columns()).unwrap()).or_default() += 1;

@@ -22,6 +22,13 @@ impl Loop {
             _ => Fence::Unknown,
         };
         let role = self.role(look);
+        self.metrics.reinstating.set(i64::from(matches!(role, Role::Reinstating { .. })));
+        if let Role::Reinstating { transactions, rows, undone, .. } = role {
+            let counted = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+            self.metrics.quarantined_transactions.set(counted(transactions));
+            self.metrics.quarantined_rows.set(counted(rows));
+            self.metrics.undone_rows.set(counted(undone));
+        }
         if let Some(site) = site {
             let open = role == Role::Primary && look.is_some_and(|look| look.fence == Fence::Open);
             let serving = Serving {

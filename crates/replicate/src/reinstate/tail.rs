@@ -101,6 +101,8 @@ enum End {
 
 struct Exporter {
     writer: Writer,
+    /// Where the tail begins.
+    from: At,
     /// Behind the last transaction.
     at: At,
     /// Tables by the log's numbers.
@@ -127,6 +129,7 @@ impl Exporter {
     fn begin(writer: Writer, from: &Position) -> Exporter {
         Exporter {
             writer,
+            from: At::from(from),
             at: At::from(from),
             tables: HashMap::new(),
             changed: HashSet::new(),
@@ -292,7 +295,7 @@ impl Exporter {
                 }
                 for (before, after) in rows {
                     if self.history.is_empty() {
-                        self.history.extend(row_state(self.at, before, columns));
+                        self.history.extend(row_state(self.from, before, columns));
                     }
                     let state = row_state(self.at, after, columns);
                     if self.history.len() < ROW_STATES_MAX {

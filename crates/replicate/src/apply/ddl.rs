@@ -20,7 +20,7 @@ use mysql_async::{Conn, prelude::Queryable};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 
-use super::sql::quoted;
+use super::sql::{quoted, text};
 use crate::{
     database::{DatabaseError, SQL_MODE},
     filter::APPLICATIONS_SQL,
@@ -123,11 +123,10 @@ pub(crate) async fn run(conn: &mut Conn, statement: &Statement, repeated: bool) 
             "character_set_client={client}, collation_connection={connection}, collation_server={server}"
         ));
     }
-    match &statement.time_zone {
-        // Named zones are known only to servers that loaded them, and SYSTEM is another one here.
-        Some(zone) if zone.starts_with(['+', '-']) => settings.push(format!("time_zone='{zone}'")),
-        _ => settings.push("time_zone='+00:00'".into()),
-    }
+    // It is in the log only if the statement depends on it. SYSTEM is the same zone at both sites, as `check` demands; a
+    // named one that this server does not know stops the stream with that zone's name.
+    let zone = statement.time_zone.as_deref().unwrap_or("+00:00");
+    settings.push(format!("time_zone={}", text(zone)));
     if statement.at_us > 0 {
         settings.push(format!(
             "timestamp={}.{:06}",

@@ -108,3 +108,25 @@ async fn a_number_that_was_given_is_not_given_again_after_a_failover() {
     let id: u64 = pair.b.scalar("SELECT MAX(id) FROM shop.t").await;
     assert!(id > 4, "the visitor who had number {id} meets another one's row");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_converts_in_its_writers_time_zone() {
+    let pair = Pair::start().await;
+    pair.a.run(SHOP).await;
+    let (shipping, follower) = pair.attached().await;
+    pair.a
+        .run(&[
+            "CREATE TABLE shop.at (id INT PRIMARY KEY, a TIMESTAMP NULL, b TIMESTAMP(3) NULL)",
+            "INSERT INTO shop.at VALUES (1,'2026-01-02 03:04:05','2026-07-02 03:04:05.678')",
+            "SET time_zone='+09:00'",
+            "ALTER TABLE shop.at MODIFY a DATETIME",
+            "SET time_zone='SYSTEM'",
+            "ALTER TABLE shop.at MODIFY b DATETIME(3)",
+        ])
+        .await;
+    pair.caught_up(&shipping).await;
+    pair.check_equal().await;
+    let a: String = pair.b.scalar("SELECT CAST(a AS CHAR) FROM shop.at").await;
+    assert_eq!(a, "2026-01-02 12:04:05");
+    follower.stop().await;
+}

@@ -470,3 +470,44 @@ async fn a_standby_whose_place_in_the_log_is_gone_is_filled_in_place_in_a_new_li
     let reply: SeedReply = pair.nhn.client.post("/v1/seed", &(), PATIENCE).await.unwrap();
     assert!(matches!(reply, SeedReply::Refused { .. }), "{reply:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_primary_whose_tail_cannot_be_undone_is_repaired_in_place_and_its_tail_is_kept() {
+    let mut pair = Pair::new().await;
+    pair.nhn.policy = Policy { solo_after_ms: 60_000, ..pair.nhn.policy.clone() };
+    pair.start(&nhn()).await;
+    pair.nhn.is_open_primary(1).await;
+    let mut ticketing = application(&pair.nhn.server).await.unwrap();
+    ticketing.query_drop("CREATE DATABASE ticketing").await.unwrap();
+    ticketing.query_drop("CREATE TABLE ticketing.seat (id INT PRIMARY KEY, who VARCHAR(20))").await.unwrap();
+    ticketing.query_drop("INSERT INTO ticketing.seat VALUES (1, 'both'), (2, 'both')").await.unwrap();
+    pair.start(&aws()).await;
+    until("the register says sync", async || (pair.register.now().mode == Mode::Sync).then_some(())).await;
+
+    // Alone for a moment, the primary changes a definition; then it dies, and the standby takes over.
+    pair.aws.stop().await;
+    ticketing.query_drop("ALTER TABLE ticketing.seat ADD COLUMN note INT").await.unwrap();
+    ticketing.query_drop("UPDATE ticketing.seat SET note = 7 WHERE id = 1").await.unwrap();
+    ticketing.query_drop("INSERT INTO ticketing.seat VALUES (3, 'nobody', 1)").await.unwrap();
+    pair.nhn.server.kill().await.unwrap();
+    pair.start(&aws()).await;
+    pair.aws.becomes("up", |s| matches!(s.role, Role::Standby { .. })).await;
+    pair.register.change(|r| {
+        r.epoch = Epoch(2);
+        r.primary = aws();
+        r.mode = Mode::Solo;
+    });
+    assert!(matches!(pair.aws.promote(2).await, PromoteReply::Promoted { .. }));
+    let mut ticketing = application(&pair.aws.server).await.unwrap();
+    ticketing.query_drop("INSERT INTO ticketing.seat VALUES (3, 'of epoch 2')").await.unwrap();
+
+    pair.nhn.server.start().await.unwrap();
+    until("sync again", async || (pair.register.now().mode == Mode::Sync).then_some(())).await;
+    let shown: Shown = pair.nhn.client.get("/v1/quarantine/2", PATIENCE).await.unwrap();
+    assert_eq!((shown.manifest.counts.lines, shown.manifest.counts.definitions), (3, 1));
+    assert_eq!(shown.outcome.unwrap().done, Done::Resynchronised);
+    assert_eq!(pair.register.now().standby_incarnation.0, 3, "once to take it back, once to fill it anew");
+    let mut standby = database(&pair.nhn.server).open().await.unwrap();
+    let seats: Vec<(i32, String)> = standby.query("SELECT * FROM ticketing.seat ORDER BY id").await.unwrap();
+    assert_eq!(seats, [(1, "both".into()), (2, "both".into()), (3, "of epoch 2".into())]);
+}

@@ -10,9 +10,9 @@ use std::{
 
 use anyhow::{Context, bail};
 use model::Site;
-use replicate::quarantine::{Page, Shown, Summary, sql};
+use replicate::quarantine::{Op, Page, RowLine, Shown, Summary, sql};
 use runtime::admin::{Client, ClientError};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{drill::print, status::or_the_labs};
 use crate::topology;
@@ -185,8 +185,7 @@ async fn show(agents: &[(Site, Client)], one: &One) -> anyhow::Result<ExitCode> 
     }
     let page: Page = agent.get(&format!("/v1/quarantine/{}/rows?limit={SHOWN_MAX}", shown.id), ASK).await?;
     for line in &page.rows {
-        let table = line.number.and_then(|n| m.tables.iter().find(|t| t.number == n));
-        print(sql::statement(line, table, Some(line.transaction))?.trim_end());
+        print(&line_in_words(line));
     }
     if page.next.is_some() {
         print(&format!(
@@ -195,6 +194,26 @@ async fn show(agents: &[(Site, Client)], one: &One) -> anyhow::Result<ExitCode> 
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// One changed row: what came, what went, or what changed of it.
+fn line_in_words(line: &RowLine) -> String {
+    let told = |image: &Option<Map<String, Value>>, only: &dyn Fn(&str) -> bool| {
+        let values = image.iter().flatten().filter(|(name, _)| only(name));
+        values.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    };
+    let all = |_: &str| true;
+    let what = match line.op {
+        Op::Insert => format!("+ {} {}", line.table, told(&line.after, &all)),
+        Op::Delete => format!("- {} {}", line.table, told(&line.before, &all)),
+        Op::Update => {
+            let after = |name: &str| line.after.as_ref().and_then(|row| row.get(name));
+            let changed = |name: &str| line.before.as_ref().and_then(|row| row.get(name)) != after(name);
+            format!("~ {} {} → {}", line.table, told(&line.before, &all), told(&line.after, &changed))
+        }
+        Op::Definition => format!("! {} {}", line.table, line.statement.as_deref().unwrap_or_default()),
+    };
+    format!("{:>5} {what}", line.transaction)
 }
 
 async fn export(agents: &[(Site, Client)], wanted: &Export) -> anyhow::Result<ExitCode> {

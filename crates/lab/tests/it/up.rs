@@ -174,8 +174,8 @@ async fn a_dark_site_is_silent_and_returns(lab: &Lab, window: &Window) {
 
     lab.restore_site(lost).await.unwrap();
     window.in_sync().await;
-    let kept = lab.folder().join(lost.name()).join("divergent");
-    assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1, "the old data are kept in {}", kept.display());
+    let kept = lab.folder().join("agent").join(lost.name()).join("quarantine").join(after.epoch.to_string());
+    assert!(kept.join("manifest.json").is_file(), "what nobody was told of is kept in {}", kept.display());
 }
 
 /// `ghostlight up` as a child process.

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use lab::{
     drill::{
         Aborted,
+        binlog_purged::{self, BinlogPurged},
         site_loss::{self, Round, SiteLoss, Summary},
         stage::Stage,
     },
@@ -22,6 +23,29 @@ pub(crate) enum Drill {
     /// Kill the primary site under load, every process of it; measure until visitors book again; prove that no
     /// acknowledged booking is lost.
     SiteLoss(SiteLossArgs),
+    /// Cut the link under load and delete the primary's log behind the standby: its position is lost. Measure until it
+    /// has filled itself anew in place, and prove that both databases are equal.
+    BinlogPurged(BinlogPurgedArgs),
+}
+
+/// The options of `drill binlog-purged`.
+#[derive(Args)]
+pub(crate) struct BinlogPurgedArgs {
+    /// Every choice of the visitors follows from it.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Print the result as a JSON line, and a summary as the last line.
+    #[arg(long)]
+    json: bool,
+    /// Use the lab that runs in this folder instead of one of the drill's own.
+    #[arg(long)]
+    attach: bool,
+    /// The folder of the lab to attach to.
+    #[arg(long, default_value = ".ghostlight", requires = "attach")]
+    folder: PathBuf,
+    /// Visitors a second.
+    #[arg(long, value_name = "N", default_value_t = 260, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
 }
 
 /// The options of `drill site-loss`.
@@ -63,8 +87,10 @@ pub(crate) struct SiteLossArgs {
 pub(crate) fn run(drill: Drill) -> anyhow::Result<ExitCode> {
     runtime::log::start("drill");
     let executor = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let Drill::SiteLoss(args) = drill;
-    let code = executor.block_on(Box::pin(site_loss(args)));
+    let code = match drill {
+        Drill::SiteLoss(args) => executor.block_on(Box::pin(site_loss(args))),
+        Drill::BinlogPurged(args) => executor.block_on(Box::pin(binlog_purged(args))),
+    };
     executor.shutdown_background();
     code
 }
@@ -110,6 +136,51 @@ async fn site_loss(args: SiteLossArgs) -> anyhow::Result<ExitCode> {
     }
     print_summary(&summary, args.json);
     outcome?;
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn binlog_purged(args: BinlogPurgedArgs) -> anyhow::Result<ExitCode> {
+    let shutdown = shutdown_on_signal()?;
+    let open = async {
+        match args.attach {
+            true => Stage::attach(&args.folder),
+            false => Stage::own(true, &|what| eprintln!("lab: {what}")).await,
+        }
+    };
+    let stage = tokio::select! {
+        stage = Box::pin(open) => stage?,
+        () = shutdown.cancelled() => anyhow::bail!("interrupted while the lab was starting; nothing is left running"),
+    };
+    let config = BinlogPurged { seed: args.seed, rate_per_s: args.rate };
+    let access = stage.access()?;
+    let outcome = tokio::select! {
+        outcome = Box::pin(binlog_purged::run(access, &config, &|what| eprintln!("{what}"))) => outcome,
+        () = shutdown.cancelled() => Err(Aborted::from("interrupted".to_owned())),
+    };
+    let clean = outcome.as_ref().is_ok_and(|round| round.lost == 0 && round.violations == 0);
+    eprintln!("the drill is over; ending what it started");
+    if let Some(folder) = stage.end(clean).await {
+        eprintln!("the lab's files are kept in {} for a look", folder.display());
+    }
+    let round = outcome?;
+    if args.json {
+        print(&json!(round).to_string());
+        print(&json!({ "summary": round.summary() }).to_string());
+    } else {
+        print(&format!(
+            "{}: in sync again {} after the link's return, in life {} of its data after {}; {} of {} acknowledged bookings lost, {} violations",
+            round.standby,
+            round.resync_s.map_or("never".to_owned(), |s| format!("{s:.2} s")),
+            round.incarnation_after,
+            round.incarnation_before,
+            round.lost,
+            round.acknowledged,
+            round.violations,
+        ));
+        for violation in &round.violation_list {
+            print(&format!("  {violation}"));
+        }
+    }
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -184,13 +184,19 @@ impl Access {
 
     /// A session on a site's database, as the agent's account.
     pub async fn database(&self, site: &Site) -> Result<Conn, AccessError> {
+        let user = self.topology.sites.get(site).map(|config| config.database.user.clone());
+        self.database_as(site, &user.unwrap_or_default()).await
+    }
+
+    /// A session on a site's database, as another account with the agent's password.
+    pub async fn database_as(&self, site: &Site, user: &str) -> Result<Conn, AccessError> {
         let missing = || AccessError::NotALab(format!("no site {site}"));
         let config = &self.topology.sites.get(site).ok_or_else(missing)?.database;
         let password = self.passwords.get(site).ok_or_else(missing)?;
         let opts = OptsBuilder::default()
             .ip_or_hostname(config.address.ip().to_string())
             .tcp_port(config.address.port())
-            .user(Some(&config.user))
+            .user(Some(user))
             .pass(Some(password.expose()))
             .prefer_socket(false);
         Conn::new(opts).await.map_err(|source| AccessError::Database { site: site.clone(), source })

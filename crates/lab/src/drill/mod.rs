@@ -7,6 +7,7 @@
 //! violation, because "we do not know" is not "nothing was lost".
 
 pub mod access;
+pub mod binlog_purged;
 pub mod site_loss;
 pub mod stage;
 pub mod watch;

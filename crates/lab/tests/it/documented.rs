@@ -8,6 +8,7 @@ use lab::{
         booking::{self, Line},
     },
     drill::{
+        binlog_purged,
         site_loss::{self, Round},
         watch::Phases,
     },
@@ -176,4 +177,11 @@ fn verify() {
     let differing =
         Differing { table: "t".into(), key: "id=1".into(), wrong: Wrong::Different, repaired: false };
     check(COMMAND, "`list`", &[differing]);
+}
+
+#[test]
+fn the_binlog_purged_drill() {
+    const COMMAND: &str = "`ghostlight drill binlog-purged --json`";
+    check(COMMAND, "The line", &[binlog_purged::Round::default()]);
+    check(COMMAND, "The summary", &[binlog_purged::Summary::default()]);
 }

@@ -35,6 +35,12 @@ pub struct ReplicateMetrics {
     pub open: Gauge,
     /// How far the standby is behind.
     pub lag_ms: Gauge,
+    /// Of every thousand rows, so many were compared with the primary in the present round.
+    pub verify_permille: Gauge,
+    /// Rows that were found to differ from the primary.
+    pub verify_differences: Gauge,
+    /// Age of the last complete comparison of all tables.
+    pub verify_round_age_s: Gauge,
     /// Age of the last sight of the register.
     pub register_age_ms: Gauge,
     /// 1 while this database is taken back.
@@ -68,6 +74,9 @@ impl Default for ReplicateMetrics {
             mode_sync: Gauge::default(),
             open: Gauge::default(),
             lag_ms: Gauge::default(),
+            verify_permille: Gauge::default(),
+            verify_differences: Gauge::default(),
+            verify_round_age_s: Gauge::default(),
             register_age_ms: Gauge::default(),
             reinstating: Gauge::default(),
             quarantined_transactions: Gauge::default(),
@@ -110,6 +119,21 @@ impl ReplicateMetrics {
             "replication_lag_ms",
             "Milliseconds that the standby is behind, measured on the primary",
             self.lag_ms.clone(),
+        );
+        registry.register(
+            "verify_permille",
+            "Of every thousand rows, so many were compared with the primary in the present round",
+            self.verify_permille.clone(),
+        );
+        registry.register(
+            "verify_differences",
+            "Rows that were found to differ from the primary and were not repaired",
+            self.verify_differences.clone(),
+        );
+        registry.register(
+            "verify_round_age_s",
+            "Seconds since all tables were compared with the primary for the last time; -1: not yet",
+            self.verify_round_age_s.clone(),
         );
         registry.register(
             "register_age_ms",

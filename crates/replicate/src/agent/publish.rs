@@ -50,6 +50,12 @@ impl Loop {
         if let Some(lag_ms) = *self.board.lag_ms.borrow() {
             self.metrics.lag_ms.set(i64::try_from(lag_ms).unwrap_or(i64::MAX));
         }
+        if let Some(coverage) = self.board.verifier.coverage() {
+            let figure = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+            self.metrics.verify_permille.set(figure(coverage.permille));
+            self.metrics.verify_differences.set(figure(coverage.differences));
+            self.metrics.verify_round_age_s.set(coverage.last_round_age_s.map_or(-1, figure));
+        }
         if let Some(seen) = &self.seen {
             self.metrics
                 .register_age_ms

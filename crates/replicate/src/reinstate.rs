@@ -321,9 +321,10 @@ fn judge(
         (Some(_), None) => (
             Acknowledged::None,
             format!(
-                "this database's row said `sync` in epoch {} up to its end, so an answer went out only when {} had \
-                 durably applied what it reports; {} had applied this log up to {} when it was promoted to epoch {}, \
-                 and could apply nothing more of epoch {} after that. All of this lies behind that position",
+                "this database's row said `sync` in epoch {} up to its end, so the commit gate let an answer out only \
+                 when {} had durably applied what it reports; {} had applied this log up to {} when it was promoted \
+                 to epoch {}, and could apply nothing more of epoch {} after that. All of this lies behind that \
+                 position. (Of routes that are not held, and of a gateway with `gate = false`, this says nothing)",
                 record.slot.epoch, origin, origin, record.slot.position, record.epoch, record.slot.epoch
             ),
         ),

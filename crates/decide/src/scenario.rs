@@ -345,6 +345,7 @@ impl<'p> Story<'p> {
 fn blank(site: Site) -> AgentStatus {
     AgentStatus {
         coverage: None,
+        retention_left_s: None,
         site,
         role: Role::Starting { why: "it has just begun".into() },
         row: None,

@@ -159,6 +159,10 @@ pub struct AgentStatus {
     /// On a standby: how much of it has been held against the primary, row for row.
     #[serde(default)]
     pub coverage: Option<Coverage>,
+    /// On a primary whose standby was heard of: for so many seconds its log still holds the standby's place at least,
+    /// unless somebody deletes it by hand. `None` also if the server keeps it for ever.
+    #[serde(default)]
+    pub retention_left_s: Option<u64>,
 }
 
 /// How much of a standby's data the verifier in the background has compared with the primary's.

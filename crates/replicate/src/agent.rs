@@ -15,12 +15,11 @@
 //!
 //! A database that dies and comes back changes nothing but the looks: what runs reconnects by itself.
 
+mod ends;
 mod order;
 mod publish;
 
-use std::{
-    collections::VecDeque, future::pending, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration,
-};
+use std::{collections::VecDeque, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use model::{
     Epoch, Serving, Site,
@@ -35,6 +34,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
+use self::ends::{end_of, end_of_standby};
 use crate::{
     api::{Api, Command},
     apply::{FollowProgress, StandbyConfig, StandbyError},
@@ -47,6 +47,7 @@ use crate::{
     metrics::ReplicateMetrics,
     mode, mode_driver,
     register::{self, RegisterHandle, RegisterRequest, Seen},
+    retention::{self, Retention},
     ship::{self, Authority, ShipConfig},
     status::{Board, Known},
     work::{self, Act, Done, First, Means, Standby},
@@ -154,6 +155,13 @@ pub async fn run(
         },
         shutdown.clone(),
     ));
+    tasks.spawn(retention::watch(
+        config.database.clone(),
+        board.watermarks.clone(),
+        parts.primary_in.subscribe(),
+        inputs.retention,
+        shutdown.clone(),
+    ));
     tasks.spawn(ship::serve(
         listeners.link,
         ShipConfig {
@@ -220,6 +228,7 @@ struct Parts {
 #[derive(Debug)]
 struct OwnedInputs {
     beats: watch::Sender<Option<heartbeat::Beat>>,
+    retention: watch::Sender<Option<Retention>>,
     watermarks: watch::Sender<Option<model::Watermark>>,
 }
 
@@ -238,6 +247,7 @@ impl Parts {
         let (serving, serving_seen) = watch::channel(None);
         let (register, register_seen) = watch::channel(None);
         let (beats, beats_seen) = watch::channel(None);
+        let (retention, retention_seen) = watch::channel(None);
         let (watermarks, watermarks_seen) = watch::channel(None);
         let (lag_ms, lag_seen) = watch::channel(None);
         let (progress, progress_seen) = watch::channel(FollowProgress::default());
@@ -250,6 +260,7 @@ impl Parts {
             watermarks: watermarks_seen,
             lag_ms: lag_seen,
             progress: progress_seen,
+            retention: retention_seen,
             verifier,
             metrics,
         };
@@ -266,7 +277,7 @@ impl Parts {
             row_changes: watch::Sender::new(0),
             log_begun_anew: watch::Sender::new(0),
         };
-        (parts, board, OwnedInputs { beats, watermarks })
+        (parts, board, OwnedInputs { beats, retention, watermarks })
     }
 }
 
@@ -673,27 +684,4 @@ fn fresh<T>(sender: &watch::Sender<T>) -> watch::Receiver<T> {
     let mut receiver = sender.subscribe();
     receiver.mark_changed();
     receiver
-}
-
-async fn end_of(act: &mut Option<JoinHandle<Done>>) -> Done {
-    let Some(task) = act else { return pending().await };
-    match task.await {
-        Ok(done) => done,
-        Err(e) => Done {
-            conn: None,
-            look: None,
-            renamed: false,
-            seen: None,
-            standby: None,
-            error: Some(DatabaseError::Unexpected(format!("an act ended badly: {e}")).into()),
-        },
-    }
-}
-
-async fn end_of_standby(standby: &mut Option<Standby>) -> Result<(), StandbyError> {
-    let Some(standby) = standby else { return pending().await };
-    match (&mut standby.task).await {
-        Ok(result) => result,
-        Err(e) => Err(StandbyError::Database(DatabaseError::Unexpected(format!("it ended badly: {e}")))),
-    }
 }

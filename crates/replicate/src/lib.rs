@@ -54,6 +54,7 @@ pub mod promote;
 pub mod quarantine;
 pub mod register;
 pub mod reinstate;
+pub mod retention;
 pub mod row;
 pub mod schema;
 pub mod ship;

@@ -35,6 +35,8 @@ pub struct ReplicateMetrics {
     pub open: Gauge,
     /// How far the standby is behind.
     pub lag_ms: Gauge,
+    /// Seconds for which this log still holds the standby's place at least.
+    pub retention_left_s: Gauge,
     /// Of every thousand rows, so many were compared with the primary in the present round.
     pub verify_permille: Gauge,
     /// Rows that were found to differ from the primary.
@@ -74,6 +76,7 @@ impl Default for ReplicateMetrics {
             mode_sync: Gauge::default(),
             open: Gauge::default(),
             lag_ms: Gauge::default(),
+            retention_left_s: Gauge::default(),
             verify_permille: Gauge::default(),
             verify_differences: Gauge::default(),
             verify_round_age_s: Gauge::default(),
@@ -119,6 +122,11 @@ impl ReplicateMetrics {
             "replication_lag_ms",
             "Milliseconds that the standby is behind, measured on the primary",
             self.lag_ms.clone(),
+        );
+        registry.register(
+            "retention_left_s",
+            "Seconds for which this primary's log still holds the standby's place at least; -1: not known, or for ever",
+            self.retention_left_s.clone(),
         );
         registry.register(
             "verify_permille",

@@ -10,7 +10,8 @@ use runtime::clock::Boot;
 use tokio::sync::watch;
 
 use crate::{
-    apply::FollowProgress, copy::verify::Verifier, heartbeat::Beat, metrics::ReplicateMetrics, register::Seen,
+    apply::FollowProgress, copy::verify::Verifier, heartbeat::Beat, metrics::ReplicateMetrics,
+    register::Seen, retention::Retention,
 };
 
 /// What the loop knows, as of its last turn.
@@ -51,6 +52,8 @@ pub struct Board {
     pub lag_ms: watch::Receiver<Option<u64>>,
     /// Our own progress, while standby.
     pub progress: watch::Receiver<FollowProgress>,
+    /// How long the standby's place is still in our log, while primary.
+    pub retention: watch::Receiver<Option<Retention>>,
     /// What compares this site with the primary, while standby.
     pub verifier: Verifier,
     /// Where held responses are counted.
@@ -66,6 +69,7 @@ impl Board {
         let standby = matches!(known.role, Role::Standby { .. } | Role::Promoting | Role::Stopped { .. });
         let age_ms = |at: Boot| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
         AgentStatus {
+            retention_left_s: self.retention.borrow().filter(|_| primary).map(|r| r.left_s),
             coverage: self.verifier.coverage().filter(|_| standby),
             site: self.site.clone(),
             slot: if primary { None } else { progress.slot.filter(|_| standby).or(known.slot) },

@@ -298,6 +298,7 @@ impl Sim {
         let slot = Slot { position, epoch: fake.slot_epoch, origin: other };
         AgentStatus {
             coverage: None,
+            retention_left_s: None,
             site: site.clone(),
             role: if primary { Role::Primary } else { Role::Standby { phase: StandbyPhase::Attached } },
             row: fake.database_up.then(|| fake.row.clone()),

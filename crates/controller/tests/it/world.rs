@@ -378,6 +378,7 @@ async fn status(State(agent): State<Agent>) -> Json<AgentStatus> {
     let beat_age = peer.dark_since.filter(|_| peer.dark).map_or(Duration::from_millis(100), Boot::elapsed);
     Json(AgentStatus {
         coverage: None,
+        retention_left_s: None,
         site: site.clone(),
         role: if primary { Role::Primary } else { Role::Standby { phase: StandbyPhase::Attached } },
         row: scripted.database.then(|| scripted.row.clone()),

@@ -102,6 +102,7 @@ fn status() {
     let roles = [Role::Primary, standby, reinstating, Role::Stopped { why: "".into() }];
     let agents = roles.map(|role| AgentStatus {
         coverage: None,
+        retention_left_s: None,
         site: site(),
         role,
         row: None,

@@ -50,6 +50,8 @@ impl Loop {
         if let Some(lag_ms) = *self.board.lag_ms.borrow() {
             self.metrics.lag_ms.set(i64::try_from(lag_ms).unwrap_or(i64::MAX));
         }
+        let left_s = self.board.retention.borrow().map(|r| r.left_s);
+        self.metrics.retention_left_s.set(left_s.map_or(-1, |s| i64::try_from(s).unwrap_or(i64::MAX)));
         if let Some(coverage) = self.board.verifier.coverage() {
             let figure = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
             self.metrics.verify_permille.set(figure(coverage.permille));

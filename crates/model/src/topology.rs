@@ -227,7 +227,8 @@ pub struct Agent {
     /// Where it accepts the peer's agent.
     pub link: SocketAddr,
     /// A folder for this agent alone, beside the topology file if relative. It holds the quarantine: what an old primary
-    /// committed and nobody was told of. Nothing here is ever deleted. Default: `agent/<site>`.
+    /// committed and nobody was told of, which is never deleted; and, in `spool/`, transactions that are too large for
+    /// memory until their end has come, so it needs as much room as the largest. Default: `agent/<site>`.
     #[serde(default)]
     pub data_folder: Option<PathBuf>,
 }

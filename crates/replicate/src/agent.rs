@@ -630,6 +630,8 @@ impl Loop {
             incarnation,
             tables_without_primary_key: self.config.policy.tables_without_primary_key,
             verifier: self.board.verifier.clone(),
+            spool: self.config.data.join("spool"),
+            metrics: Arc::clone(&self.metrics),
         };
         let first = match self.duty {
             Duty::Seed(_) => First::Seed,

@@ -5,12 +5,18 @@
 //! begins at what the slot says.
 
 mod ddl;
+mod fold;
+mod prepare;
+mod relations;
 mod session;
+mod spool;
 mod sql;
 mod target;
 pub(crate) mod upsert;
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{
+    collections::HashMap, convert::Infallible, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use model::{
@@ -24,6 +30,7 @@ use runtime::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
+    task::{JoinHandle, spawn_blocking},
     time::{Instant, sleep, sleep_until},
 };
 
@@ -31,11 +38,16 @@ pub use self::ddl::fingerprint;
 pub(crate) use self::{
     ddl::run as run_definition,
     session::{Session, without_key},
-    sql::{Packet, Packets, by_key, found, literal, quoted, text},
+    sql::{Packet, Packets, by_key, found, portable_literal, quoted, text},
     target::{Form, NoTarget, Target},
 };
+use self::{
+    prepare::{Prepared, Way},
+    session::Known,
+    spool::{Spool, SpoolError},
+};
 use crate::{
-    checkpoint::{Checkpoint, Effect, Event, OutOfOrder, Part, Work},
+    checkpoint::{Batch, Checkpoint, Content, Effect, Event, OutOfOrder, Part, Work},
     copy::{
         Chunk,
         verify::{self, Placed, Verifier},
@@ -45,7 +57,8 @@ use crate::{
         self, Connected, Identity, Link, LinkError, Receiver, SILENCE_MAX, Sender,
         frame::{Down, PROTOCOL, Refusal, Request, Up, Want},
     },
-    transaction::{At, End, Table},
+    metrics::ReplicateMetrics,
+    transaction::{At, Change, End, Table},
 };
 
 /// A standby, in one epoch and one life of its data. Used by [`follow`] and by [`crate::copy::fill::run`].
@@ -69,6 +82,11 @@ pub struct StandbyConfig {
     pub tables_without_primary_key: WithoutPrimaryKey,
     /// What is compared with the primary meanwhile.
     pub verifier: Verifier,
+    /// A folder of this follower alone, on disk, for transactions that are too large for memory. It is emptied at the
+    /// start, made when it is not there, and removed at the end.
+    pub spool: PathBuf,
+    /// What is counted. A fresh `Arc::default()` where nobody reads it.
+    pub metrics: Arc<ReplicateMetrics>,
 }
 
 /// How far along a standby is.
@@ -179,6 +197,12 @@ impl From<LinkError> for Ended {
     }
 }
 
+impl From<SpoolError> for Ended {
+    fn from(e: SpoolError) -> Self {
+        Ended::Passing(e.to_string())
+    }
+}
+
 impl From<OutOfOrder> for Ended {
     fn from(e: OutOfOrder) -> Self {
         Ended::Final(StandbyError::Refused(e.to_string()))
@@ -269,8 +293,12 @@ pub async fn follow(
 /// What the session's side of the loop is given.
 enum Order {
     Describe(u32, Table),
-    Work(Work),
+    /// With the batch prepared ahead, if it was.
+    Work(Work, Option<Preparing>),
 }
+
+/// A batch that is being prepared on another thread. `None` comes of it if a table is not known yet.
+type Preparing = JoinHandle<Option<Prepared>>;
 
 /// One connection, from the slot until something breaks.
 async fn attempt(
@@ -278,16 +306,23 @@ async fn attempt(
     progress: &watch::Sender<FollowProgress>,
 ) -> Result<Infallible, Ended> {
     let (mut session, slot) = Session::attach(config.clone()).await?;
+    let spool = Arc::new(Spool::open(&config.spool)?);
     let Link { sender, receiver } = ask(config, Want::Log(slot.position.clone())).await?;
     tracing::info!(origin = %config.origin, "following from {}", slot.position);
     let (orders_to, mut orders) = mpsc::unbounded_channel();
     let (done_to, done) = mpsc::channel(1);
+    let (known, kept) = (session.known(), spool.clone());
     let working = async {
         while let Some(order) = orders.recv().await {
             match order {
                 Order::Describe(number, table) => session.describe(number, table),
-                Order::Work(work) => {
-                    session.work(work).await?;
+                Order::Work(work, preparing) => {
+                    let ready = match preparing {
+                        // What could not be prepared ahead is prepared now.
+                        Some(preparing) => preparing.await.ok().flatten(),
+                        None => None,
+                    };
+                    session.work(work, ready, &kept).await?;
                     if done_to.send(()).await.is_err() {
                         break;
                     }
@@ -306,6 +341,10 @@ async fn attempt(
         progress,
         sender,
         orders: orders_to,
+        known,
+        spool,
+        tables: Tables::default(),
+        ahead: None,
         checkpoint: Checkpoint::new(At::from(&slot.position)),
         slot,
         effects: Vec::new(),
@@ -325,12 +364,51 @@ async fn attempt(
     ended
 }
 
+/// The tables that the link has described. Its numbers may be given again to others; ours are not, because changes
+/// that wait still name them.
+#[derive(Default)]
+struct Tables {
+    numbers: HashMap<u32, u32>,
+    shapes: Vec<Table>,
+    by_name: HashMap<String, Vec<u32>>,
+}
+
+impl Tables {
+    /// Takes a description; returns our number of the table if it is a new one.
+    fn describe(&mut self, theirs: u32, table: &Table) -> Option<u32> {
+        let same_name = self.by_name.entry(table.to_string()).or_default();
+        let shapes = &self.shapes;
+        let known = same_name.iter().find(|n| shapes.get(**n as usize) == Some(table)).copied();
+        let ours = known.unwrap_or_else(|| {
+            let new = u32::try_from(self.shapes.len()).unwrap_or(u32::MAX);
+            same_name.push(new);
+            self.shapes.push(table.clone());
+            new
+        });
+        self.numbers.insert(theirs, ours);
+        known.is_none().then_some(ours)
+    }
+
+    /// Gives changes our numbers. False: a table was never described.
+    fn renumber(&self, changes: &mut [Change]) -> bool {
+        changes.iter_mut().all(|change| match change {
+            Change::Rows { table, .. } => self.numbers.get(table).map(|ours| *table = *ours).is_some(),
+            Change::Savepoint(_) | Change::Statement(_) => true,
+        })
+    }
+}
+
 /// The loop's own part: the link, the checkpoint, and what is told of them.
 struct Following<'a> {
     config: &'a StandbyConfig,
     progress: &'a watch::Sender<FollowProgress>,
     sender: Sender,
     orders: mpsc::UnboundedSender<Order>,
+    known: Arc<Known>,
+    spool: Arc<Spool>,
+    tables: Tables,
+    /// The batch that is prepared for the next work.
+    ahead: Option<(Arc<Batch>, Preparing)>,
     checkpoint: Checkpoint,
     slot: Slot,
     effects: Vec<Effect>,
@@ -366,11 +444,7 @@ impl Following<'_> {
                 () = sleep_until(heard + SILENCE_MAX), if reading => return Err(LinkError::Silent.into()),
             }
             for effect in std::mem::take(&mut self.effects) {
-                match effect {
-                    // The session's side ends only together with this loop.
-                    Effect::Work(work) => drop(self.orders.send(Order::Work(work))),
-                    Effect::Applied(end) => self.tell(end).await?,
-                }
+                self.act(effect).await?;
             }
             if self.checkpoint.is_idle()
                 && let Some(chunk) = self.chunk.take()
@@ -384,12 +458,51 @@ impl Following<'_> {
         }
     }
 
+    async fn act(&mut self, effect: Effect) -> Result<(), Ended> {
+        match effect {
+            Effect::Work(work) => {
+                let ready = match (&work, self.ahead.take()) {
+                    (Work::Apply { content: Content::Batch(batch), .. }, Some((ahead, preparing)))
+                        if Arc::ptr_eq(batch, &ahead) =>
+                    {
+                        Some(preparing)
+                    }
+                    (_, ahead) => {
+                        self.ahead = ahead;
+                        None
+                    }
+                };
+                // The session's side ends only together with this loop.
+                drop(self.orders.send(Order::Work(work, ready)));
+            }
+            Effect::Prepare(batch) => {
+                let (known, ahead) = (self.known.clone(), batch.clone());
+                self.ahead = Some((batch, spawn_blocking(move || known.prepare(&ahead, Way::Merged))));
+            }
+            Effect::Applied(end) => self.tell(end).await?,
+            Effect::Spool(number, changes) => {
+                let spool = self.spool.clone();
+                let kept = spawn_blocking(move || spool.append(number, &changes)).await;
+                kept.map_err(|e| Ended::Passing(format!("a large transaction could not be kept: {e}")))??;
+            }
+            Effect::Forget(number) => self.spool.forget(number)?,
+        }
+        Ok(())
+    }
+
     fn take(&mut self, frame: Down) -> Result<(), Ended> {
         let event = match frame {
-            Down::Part { changes, end } => Event::Part(Part { changes, end }),
+            Down::Part { mut changes, end } => {
+                if !self.tables.renumber(&mut changes) {
+                    return Err(LinkError::Senseless.into());
+                }
+                Event::Part(Part { changes, end })
+            }
             Down::Abandoned => Event::Abandoned,
             Down::Table { number, table } => {
-                drop(self.orders.send(Order::Describe(number, table)));
+                if let Some(ours) = self.tables.describe(number, &table) {
+                    drop(self.orders.send(Order::Describe(ours, table)));
+                }
                 return Ok(());
             }
             Down::Alive => return Ok(()),

@@ -57,6 +57,16 @@ pub struct ReplicateMetrics {
     pub heartbeats_total: Counter,
     /// Heartbeats that the database did not take.
     pub heartbeats_failed_total: Counter,
+    /// Transactions of the primary that went into one of the standby.
+    pub batch_transactions: Histogram,
+    /// Transactions applied here.
+    pub applied_transactions_total: Counter,
+    /// Row changes applied here, as the primary made them.
+    pub applied_rows_total: Counter,
+    /// Row changes that folding saved.
+    pub folded_rows_total: Counter,
+    /// Merged batches that were done again row by row.
+    pub batches_again_total: Counter,
 }
 
 /// From a quarter of a millisecond to eight seconds, doubling.
@@ -87,6 +97,11 @@ impl Default for ReplicateMetrics {
             undone_rows: Gauge::default(),
             heartbeats_total: Counter::default(),
             heartbeats_failed_total: Counter::default(),
+            batch_transactions: Histogram::new((0..15).map(|i| f64::from(1 << i))),
+            applied_transactions_total: Counter::default(),
+            applied_rows_total: Counter::default(),
+            folded_rows_total: Counter::default(),
+            batches_again_total: Counter::default(),
         }
     }
 }
@@ -177,6 +192,31 @@ impl ReplicateMetrics {
             "heartbeats_failed",
             "Heartbeats that the database did not take",
             self.heartbeats_failed_total.clone(),
+        );
+        registry.register(
+            "batch_transactions",
+            "Transactions of the primary that went into one of the standby",
+            self.batch_transactions.clone(),
+        );
+        registry.register(
+            "applied_transactions",
+            "The primary's transactions applied here",
+            self.applied_transactions_total.clone(),
+        );
+        registry.register(
+            "applied_rows",
+            "Row changes applied here, as the primary made them",
+            self.applied_rows_total.clone(),
+        );
+        registry.register(
+            "folded_rows",
+            "Row changes that need not be made, because later ones of the same batch replace them",
+            self.folded_rows_total.clone(),
+        );
+        registry.register(
+            "batches_done_again",
+            "Merged batches that did not come out as they must and were done again row by row",
+            self.batches_again_total.clone(),
         );
     }
 

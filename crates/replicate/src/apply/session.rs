@@ -1,54 +1,135 @@
 //! The session that applies: does one piece of [`Work`] after the other in this database, and checks each outcome.
 //!
 //! Always true here: a COMMIT is sent only on its own, after every statement before it was checked; the first
-//! thing that a transaction of ours does is to lock the epoch's row and to move its slot.
+//! thing that a transaction of ours does is to lock the epoch's row and to move its slot. A merged batch that does
+//! not come out as it must is rolled back and done the exact way, row by row, which alone decides that there is a
+//! conflict.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use model::{Position, StreamId, agent::Slot, topology::WithoutPrimaryKey};
 use mysql_async::{Conn, prelude::Queryable};
 
 use super::{
-    StandbyConfig, StandbyError, ddl, sql,
-    sql::{Expect, Packet, Packets},
+    StandbyConfig, StandbyError, ddl,
+    prepare::{Prepared, Targets, Way, prepare},
+    relations::Relations,
+    spool::{Spool, SpoolError},
+    sql,
+    sql::{About, Expect, Packet, Want},
     target::{Form, NoTarget, Target},
 };
 use crate::{
     binlog::excerpt,
-    checkpoint::{Pending, Work},
+    checkpoint::{Batch, Content, Pending, Work},
     database::DatabaseError,
     transaction::{At, Change, Row, Rows, Statement, Table, Value},
 };
 
 /// Settings of this session beyond those of all our sessions: constraints were checked where the rows were
-/// written, and cannot be checked by themselves here.
-const SETTINGS: &str = "SET foreign_key_checks=1 /*M!100201 , check_constraint_checks=0 */";
+/// written, and cannot be checked by themselves here. Long lists of keys stay lists of keys.
+const SETTINGS: &str = "SET foreign_key_checks=1 /*M!100201 , check_constraint_checks=0 */ /*M!100318 , in_predicate_conversion_threshold=0 */";
 
-/// Packets are kept well below what the server takes.
-const PACKET_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A packet is filled up to this size, if the server takes as much.
+const PACKET_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Batches of fewer changes are prepared at once and not on another thread.
+const SMALL_BATCH: usize = 64;
+
+/// Up to this size the first packet of a batch goes together with the statements that open its transaction.
+const JOINED_BYTES_MAX: usize = 256 * 1024;
+
+/// What is known of this database's tables, shared with whoever prepares ahead.
+#[derive(Debug)]
+pub(super) struct Known {
+    targets: Mutex<Targets>,
+    packet_bytes_max: usize,
+}
+
+impl Known {
+    fn all(&self) -> std::sync::MutexGuard<'_, Targets> {
+        // Nobody panics while holding it, and if so: a map of tables is whole between any two of its calls.
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a batch down if all its tables are known.
+    pub(super) fn prepare(&self, batch: &Batch, way: Way) -> Option<Prepared> {
+        let numbers: std::collections::HashSet<u32> = tables_of(batch).collect();
+        let targets: Targets = {
+            let all = self.all();
+            numbers
+                .into_iter()
+                .map(|number| all.get(&number).map(|target| (number, target.clone())))
+                .collect::<Option<_>>()?
+        };
+        prepare(batch, &targets, way, self.packet_bytes_max)
+    }
+}
+
+fn tables_of(batch: &Batch) -> impl Iterator<Item = u32> {
+    batch.changes.iter().filter_map(|change| match change {
+        Change::Rows { table, .. } => Some(*table),
+        Change::Savepoint(_) | Change::Statement(_) => None,
+    })
+}
 
 /// See the module.
 pub(crate) struct Session {
     config: StandbyConfig,
     stream: StreamId,
     conn: Conn,
+    /// The largest packet that the server takes.
+    server_takes: usize,
     tables: HashMap<u32, Arc<Table>>,
-    targets: HashMap<u32, Arc<Target>>,
-    foreign_key_checks: bool,
+    known: Arc<Known>,
+    /// Foreign keys, as they stand since the last definition.
+    relations: Option<Relations>,
+}
+
+/// Why statements did not come out as they must.
+enum Failed {
+    /// That is the end of this attempt.
+    Stop(StandbyError),
+    /// Folded changes did not: the exact way decides.
+    Doubt(String, About),
+}
+
+impl From<StandbyError> for Failed {
+    fn from(e: StandbyError) -> Self {
+        Failed::Stop(e)
+    }
+}
+
+impl From<SpoolError> for StandbyError {
+    fn from(e: SpoolError) -> Self {
+        StandbyError::Unsupported(e.to_string())
+    }
 }
 
 impl Session {
     /// Opens a session that works on the slot of `stream`.
     pub(crate) async fn open(config: StandbyConfig, stream: StreamId) -> Result<Session, DatabaseError> {
-        let conn = config.database.open_with(vec![SETTINGS.into()]).await?;
+        let mut conn = config.database.open_with(vec![SETTINGS.into()]).await?;
+        let server_takes: Option<usize> = conn.query_first("SELECT @@max_allowed_packet").await?;
+        let server_takes = server_takes.unwrap_or(PACKET_BYTES_MAX);
+        let packet_bytes_max = PACKET_BYTES_MAX.min(server_takes / 4 * 3);
         Ok(Session {
             config,
             stream,
             conn,
+            server_takes,
             tables: HashMap::new(),
-            targets: HashMap::new(),
-            foreign_key_checks: true,
+            known: Arc::new(Known { targets: Mutex::new(Targets::new()), packet_bytes_max }),
+            relations: None,
         })
+    }
+
+    /// What is known of the tables, for preparing ahead.
+    pub(super) fn known(&self) -> Arc<Known> {
+        self.known.clone()
     }
 
     /// Opens a session on the slot that this standby continues from, as a transaction of its own finds it: the
@@ -95,17 +176,30 @@ impl Session {
 
     /// Takes the description of a table that later work names by this number.
     pub(crate) fn describe(&mut self, number: u32, table: Table) {
-        self.targets.remove(&number);
+        self.known.all().remove(&number);
         self.tables.insert(number, Arc::new(table));
     }
 
-    /// Does one piece of work. After an error the session is of no use any more; dropping it rolls back.
-    pub(super) async fn work(&mut self, work: Work) -> Result<(), StandbyError> {
+    /// Does one piece of work. `ready`: its batch, prepared ahead. After an error the session is of no use any more;
+    /// dropping it rolls back.
+    pub(super) async fn work(
+        &mut self,
+        work: Work,
+        ready: Option<Prepared>,
+        spool: &Spool,
+    ) -> Result<(), StandbyError> {
         match work {
-            Work::Apply { from, opens, changes, to } => self.apply(from, opens, &changes, to).await,
+            Work::Apply { from, opens: true, content: Content::Batch(batch), to } => {
+                self.apply(from, batch, to, ready).await
+            }
+            Work::Apply { from, opens: true, content: Content::Spooled(number), to } => {
+                self.apply_spooled(from, number, to, spool).await
+            }
+            Work::Apply { from, opens: false, content, to } => {
+                self.apply_behind_definition(from, content, to, spool).await
+            }
             Work::Define { from, statement } => self.define(from, &statement).await,
             Work::Commit => self.commit().await,
-            Work::Rollback => Ok(self.conn.query_drop("ROLLBACK").await.map_err(DatabaseError::from)?),
         }
     }
 
@@ -113,45 +207,166 @@ impl Session {
         sql::move_slot(&self.stream.0, self.config.epoch.0, from, set, only_if)
     }
 
+    fn opening(&self, from: At, to: At) -> Packet {
+        let mut packet = Packet::default();
+        let set = format!("`file`={}, `offset`={}", to.file, to.offset);
+        Self::begin(&mut packet, &self.move_slot(from, &set, " AND pending IS NULL"), 1);
+        packet
+    }
+
     async fn apply(
         &mut self,
         from: At,
-        opens: bool,
-        changes: &[Change],
-        to: Option<At>,
+        batch: Arc<Batch>,
+        to: At,
+        ready: Option<Prepared>,
     ) -> Result<(), StandbyError> {
-        let mut packets = Packets::new(PACKET_BYTES_MAX);
-        if opens {
-            let (set, only_if) = match to {
-                Some(to) => (format!("`file`={}, `offset`={}", to.file, to.offset), " AND pending IS NULL"),
-                None => ("pending='part'".to_owned(), " AND pending IS NULL"),
-            };
-            Self::begin(&mut packets.last, &self.move_slot(from, &set, only_if), 1);
-        }
-        for (i, change) in changes.iter().enumerate() {
-            match change {
-                Change::Rows { table, foreign_key_checks, rows } => {
-                    let target = self.target(*table).await?;
-                    if self.foreign_key_checks != *foreign_key_checks {
-                        self.foreign_key_checks = *foreign_key_checks;
-                        let set = format!("SET foreign_key_checks={}", u8::from(*foreign_key_checks));
-                        packets.room_for(set.len()).push(&set, 0);
-                    }
-                    packets.rows(i, rows, &target);
-                }
-                Change::Savepoint(sql) => packets.room_for(sql.len()).push(sql, 0),
-                Change::Statement(statement) => {
-                    return Err(StandbyError::Unsupported(format!("{} is out of place", excerpt(statement))));
-                }
+        let prepared = match ready {
+            Some(prepared) => prepared,
+            None => self.prepare(&batch, Way::Merged).await?,
+        };
+        self.count(&batch, &prepared);
+        let (folded, opening) = (prepared.folded.clone(), self.opening(from, to));
+        match self.run(Some(opening), prepared, &batch.changes).await {
+            Ok(()) => Ok(()),
+            Err(Failed::Stop(e)) => Err(e),
+            Err(Failed::Doubt(why, about)) => {
+                self.take_back(&why, doubted_table(&folded, about)).await?;
+                let prepared = self.prepare(&batch, Way::Exact).await?;
+                let opening = self.opening(from, to);
+                self.run(Some(opening), prepared, &batch.changes).await.map_err(certain)?;
+                clear(&folded, about);
+                Ok(())
             }
         }
-        if !opens && let Some(to) = to {
-            let set = format!("`file`={}, `offset`={}, pending=NULL", to.file, to.offset);
-            let sql = self.move_slot(from, &set, "");
-            packets.room_for(sql.len()).push(&sql, 1);
+    }
+
+    /// A transaction from disk, in pieces, in one transaction of this database.
+    async fn apply_spooled(
+        &mut self,
+        from: At,
+        number: u64,
+        to: At,
+        spool: &Spool,
+    ) -> Result<(), StandbyError> {
+        let mut folded = Vec::new();
+        let merged = self.pieces(Some((from, to)), number, spool, Way::Merged, &mut folded).await;
+        match merged {
+            Ok(()) => Ok(()),
+            Err(Failed::Stop(e)) => Err(e),
+            Err(Failed::Doubt(why, about)) => {
+                self.take_back(&why, doubted_table(&folded, about)).await?;
+                let exact = self.pieces(Some((from, to)), number, spool, Way::Exact, &mut Vec::new()).await;
+                exact.map_err(certain)?;
+                clear(&folded, about);
+                Ok(())
+            }
         }
-        for (n, packet) in packets.into_all().into_iter().enumerate() {
-            self.execute(packet, opens && n == 0, changes).await?;
+    }
+
+    async fn pieces(
+        &mut self,
+        moves: Option<(At, At)>,
+        number: u64,
+        spool: &Spool,
+        way: Way,
+        folded: &mut Vec<Arc<Target>>,
+    ) -> Result<(), Failed> {
+        let mut spooled = spool.read(number).map_err(StandbyError::from)?;
+        let mut opening = moves.map(|(from, to)| self.opening(from, to));
+        while let Some(changes) = spooled.next().map_err(StandbyError::from)? {
+            let batch = Arc::new(Batch { changes, transactions: usize::from(opening.is_some()) });
+            let prepared = self.prepare(&batch, way).await?;
+            self.count(&batch, &prepared);
+            folded.clone_from(&prepared.folded);
+            self.run(opening.take(), prepared, &batch.changes).await?;
+        }
+        Ok(())
+    }
+
+    /// Rows of a statement that also defined their table: the definition has committed what was before, its
+    /// transaction is open, and it cannot be begun again. So they go the exact way, and the slot is moved last.
+    async fn apply_behind_definition(
+        &mut self,
+        from: At,
+        content: Content,
+        to: At,
+        spool: &Spool,
+    ) -> Result<(), StandbyError> {
+        match content {
+            Content::Batch(batch) => {
+                let prepared = self.prepare(&batch, Way::Exact).await?;
+                self.count(&batch, &prepared);
+                self.run(None, prepared, &batch.changes).await.map_err(certain)?;
+            }
+            Content::Spooled(number) => {
+                self.pieces(None, number, spool, Way::Exact, &mut Vec::new()).await.map_err(certain)?;
+            }
+        }
+        let mut packet = Packet::default();
+        let set = format!("`file`={}, `offset`={}, pending=NULL", to.file, to.offset);
+        packet.push(&self.move_slot(from, &set, ""), 1);
+        self.execute(packet, false, &[]).await
+    }
+
+    fn count(&self, batch: &Batch, prepared: &Prepared) {
+        let metrics = &self.config.metrics;
+        metrics.batch_transactions.observe(batch.transactions as f64);
+        metrics.applied_transactions_total.inc_by(batch.transactions as u64);
+        metrics.applied_rows_total.inc_by(prepared.rows);
+        metrics.folded_rows_total.inc_by(prepared.rows_saved);
+    }
+
+    async fn prepare(&mut self, batch: &Arc<Batch>, way: Way) -> Result<Prepared, StandbyError> {
+        for number in tables_of(batch) {
+            self.target(number).await?;
+        }
+        let prepared = if batch.changes.len() <= SMALL_BATCH {
+            self.known.prepare(batch, way)
+        } else {
+            let (known, batch) = (self.known.clone(), batch.clone());
+            let prepared = tokio::task::spawn_blocking(move || known.prepare(&batch, way)).await;
+            prepared.map_err(|e| DatabaseError::Lost(format!("a batch could not be prepared: {e}")))?
+        };
+        prepared.ok_or_else(|| DatabaseError::Lost("a table was described anew meanwhile".into()).into())
+    }
+
+    /// Executes what was prepared; if it did not come out, says whether another way is left.
+    async fn run(
+        &mut self,
+        opening: Option<Packet>,
+        prepared: Prepared,
+        changes: &[Change],
+    ) -> Result<(), Failed> {
+        let merged = !prepared.folded.is_empty();
+        let mut packets = prepared.packets.into_iter();
+        if let Some(mut opening) = opening {
+            let first = packets.next().unwrap_or_default();
+            if first.sql.len() <= JOINED_BYTES_MAX {
+                opening.append(first);
+                self.send(opening, true, merged, changes).await?;
+            } else {
+                self.send(opening, true, merged, changes).await?;
+                self.send(first, false, merged, changes).await?;
+            }
+        }
+        for packet in packets {
+            self.send(packet, false, merged, changes).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a merged batch back, and puts the session's settings where they must be: they may have been changed in
+    /// the middle of it.
+    async fn take_back(&mut self, why: &str, target: Option<&Arc<Target>>) -> Result<(), StandbyError> {
+        let table = target.map_or("", |target| target.name.as_str());
+        tracing::warn!(
+            "a merged batch did not come out as it must ({table}: {why}); it is done again row by row"
+        );
+        self.config.metrics.batches_again_total.inc();
+        let settings = format!("SET foreign_key_checks=1, sql_mode='{}'", crate::database::SQL_MODE);
+        for sql in ["ROLLBACK", &settings] {
+            self.conn.query_drop(sql).await.map_err(DatabaseError::from)?;
         }
         Ok(())
     }
@@ -198,7 +413,8 @@ impl Session {
                 .await
                 .map_err(|e| self.definition_failed(statement, e))?;
         }
-        self.targets.clear();
+        self.known.all().clear();
+        self.relations = None;
         let mut packet = Packet::default();
         packet.push(&self.move_slot(from, "pending='part'", ""), 1);
         self.execute(packet, false, &[]).await
@@ -242,7 +458,7 @@ impl Session {
 
     /// Where the rows of a described table go.
     pub(crate) async fn target(&mut self, number: u32) -> Result<Arc<Target>, StandbyError> {
-        if let Some(target) = self.targets.get(&number) {
+        if let Some(target) = self.known.all().get(&number) {
             return Ok(target.clone());
         }
         let table = self.tables.get(&number).ok_or_else(|| {
@@ -251,8 +467,15 @@ impl Session {
         if table.key.is_empty() && self.config.tables_without_primary_key == WithoutPrimaryKey::Refuse {
             return Err(without_key(table));
         }
-        let target = Arc::new(find_target(&mut self.conn, table).await?);
-        self.targets.insert(number, target.clone());
+        if self.relations.is_none() {
+            self.relations = Some(Relations::read(&mut self.conn).await?);
+        }
+        let mut target = find_target(&mut self.conn, table).await?;
+        if let Some(relations) = &self.relations {
+            target.learn(&mut self.conn, table, relations).await?;
+        }
+        let target = Arc::new(target);
+        self.known.all().insert(number, target.clone());
         Ok(target)
     }
 
@@ -263,40 +486,76 @@ impl Session {
         begins: bool,
         changes: &[Change],
     ) -> Result<(), StandbyError> {
+        self.send(packet, begins, false, changes).await.map_err(certain)
+    }
+
+    /// The same. `merged`: what does not come out is a doubt, not yet a conflict.
+    async fn send(
+        &mut self,
+        packet: Packet,
+        begins: bool,
+        merged: bool,
+        changes: &[Change],
+    ) -> Result<(), Failed> {
         let Packet { sql, expects } = packet;
         if expects.is_empty() {
             return Ok(());
         }
+        if sql.len() >= self.server_takes {
+            return Err(self.too_large(sql.len(), &expects, changes).into());
+        }
         let mut result = match self.conn.query_iter(sql).await {
             Ok(result) => result,
-            Err(e) => return Err(self.failed(e.into(), expects.first(), changes).await),
+            Err(e) => return Err(self.failed(e.into(), expects.first(), merged, changes).await),
         };
         for (i, expect) in expects.iter().enumerate() {
             // The count must be read before the driver moves on to the next statement's outcome. An error of this
             // statement is kept by the driver until its rows are asked for.
             let affected = result.affected_rows();
-            let mut epoch: Option<u64> = None;
+            let mut row: Option<mysql_async::Row> = None;
             loop {
                 match result.next().await {
-                    Ok(Some(mut row)) => epoch = row.take(0),
+                    Ok(Some(next)) => row = Some(next),
                     Ok(None) => break,
                     Err(e) => {
                         drop(result);
-                        return Err(self.failed(e.into(), Some(expect), changes).await);
+                        return Err(self.failed(e.into(), Some(expect), merged, changes).await);
                     }
                 }
             }
+            let number = |row: &mut Option<mysql_async::Row>, column: usize| {
+                let value = row.as_mut()?.take_opt::<Option<u64>, _>(column)?;
+                value.ok().flatten()
+            };
             if begins && i == 1 {
+                let epoch = number(&mut row, 0);
                 if epoch != Some(self.config.epoch.0) {
                     let now = epoch.map_or("gone".into(), |e| format!("at epoch {e}"));
                     return Err(StandbyError::EpochMoved(format!(
                         "the row of this database is {now}, and this stream is of epoch {}",
                         self.config.epoch
-                    )));
+                    ))
+                    .into());
                 }
-            } else if affected != expect.affected {
+                continue;
+            }
+            let wrong = match expect.want {
+                Want::Affected(wanted) => {
+                    (affected != wanted).then(|| format!("{affected} rows matched instead of {wanted}"))
+                }
+                Want::Rows { count, sum } => {
+                    let found = (number(&mut row, 0).unwrap_or(0), number(&mut row, 1).unwrap_or(0));
+                    (found != (count, sum)).then(|| {
+                        format!(
+                            "{} rows stand where {count} must, with the checksum {} instead of {sum}",
+                            found.0, found.1
+                        )
+                    })
+                }
+            };
+            if let Some(why) = wrong {
                 drop(result);
-                return Err(self.mismatch(affected, expect, changes).await);
+                return Err(self.mismatch(why, expect, merged, changes).await);
             }
         }
         Ok(())
@@ -307,31 +566,48 @@ impl Session {
         &mut self,
         e: DatabaseError,
         expect: Option<&Expect>,
+        merged: bool,
         changes: &[Change],
-    ) -> StandbyError {
-        let DatabaseError::Sql { code, message } = &e else { return e.into() };
+    ) -> Failed {
+        let DatabaseError::Sql { code, message } = &e else { return Failed::Stop(e.into()) };
         if e.is_transient() {
-            return e.into();
+            return Failed::Stop(e.into());
         }
         let why = format!("the database says: {message} (error {code})");
-        match expect.and_then(|x| x.about) {
-            Some((change, row)) => self.conflict(&why, change, row, changes).await,
-            None => e.into(),
+        match expect.map(|x| x.about) {
+            Some(about) if merged && about != About::Ours => Failed::Doubt(why, about),
+            Some(About::Row(change, row)) => Failed::Stop(self.conflict(&why, change, row, changes).await),
+            _ => Failed::Stop(e.into()),
         }
     }
 
-    /// A statement met another number of rows than it must.
-    async fn mismatch(&mut self, affected: u64, expect: &Expect, changes: &[Change]) -> StandbyError {
+    /// A statement met something else than it must.
+    async fn mismatch(&mut self, why: String, expect: &Expect, merged: bool, changes: &[Change]) -> Failed {
         match expect.about {
-            Some((change, row)) => {
-                let why = format!("{affected} rows matched instead of {}", expect.affected);
-                self.conflict(&why, change, row, changes).await
-            }
-            None => StandbyError::EpochMoved(format!(
+            about if merged && about != About::Ours => Failed::Doubt(why, about),
+            About::Row(change, row) => Failed::Stop(self.conflict(&why, change, row, changes).await),
+            About::Folded(_) | About::Absent(_) => Failed::Doubt(why, expect.about),
+            About::Ours => Failed::Stop(StandbyError::EpochMoved(format!(
                 "the slot of stream {} in epoch {} is not where this agent left it: another one moved it",
                 self.stream, self.config.epoch
-            )),
+            ))),
         }
+    }
+
+    /// A packet is larger than the server takes. Packets are made smaller than that unless one row does not fit.
+    fn too_large(&self, bytes: usize, expects: &[Expect], changes: &[Change]) -> StandbyError {
+        let table = expects.iter().find_map(|expect| match expect.about {
+            About::Row(change, _) => match changes.get(change)? {
+                Change::Rows { table, .. } => self.tables.get(table),
+                Change::Savepoint(_) | Change::Statement(_) => None,
+            },
+            About::Ours | About::Folded(_) | About::Absent(_) => None,
+        });
+        let table = table.map_or("a table".into(), |table| table.to_string());
+        StandbyError::Unsupported(format!(
+            "a row of {table} needs a packet of {bytes} bytes, and this database takes {}: raise max_allowed_packet here (at most 1 GiB) to what the primary has, and somewhat more",
+            self.server_takes
+        ))
     }
 
     /// Tells what was expected and what is there. Looks in a session of its own, where nothing of ours is seen.
@@ -339,9 +615,8 @@ impl Session {
         let Some(Change::Rows { table: number, rows, .. }) = changes.get(change) else {
             return StandbyError::Conflict(format!("conflict: {why}"));
         };
-        let (Some(table), Some(target)) =
-            (self.tables.get(number).cloned(), self.targets.get(number).cloned())
-        else {
+        let target = self.known.all().get(number).cloned();
+        let (Some(table), Some(target)) = (self.tables.get(number).cloned(), target) else {
             return StandbyError::Conflict(format!("conflict: {why}"));
         };
         let (verb, expected) = match rows {
@@ -368,7 +643,8 @@ impl Session {
         };
         let mut conn = self.config.database.open().await?;
         // What this session itself changed is not committed, and so not seen.
-        let sql = format!("SELECT * FROM {}{condition}", target.name);
+        let mut sql = format!("SELECT * FROM {}", target.name).into_bytes();
+        sql.extend_from_slice(&condition);
         let found: Option<mysql_async::Row> = conn.query_first(sql).await?;
         Ok(match found {
             None => "no row with this key".into(),
@@ -382,6 +658,29 @@ impl Session {
                 format!("({})", told.join(", "))
             }
         })
+    }
+}
+
+/// What is left of a failure where nothing was folded.
+fn certain(failed: Failed) -> StandbyError {
+    match failed {
+        Failed::Stop(e) => e,
+        Failed::Doubt(why, _) => StandbyError::Conflict(format!("conflict: {why}")),
+    }
+}
+
+/// The exact way came out: the doubt was none.
+fn clear(folded: &[Arc<Target>], about: About) {
+    if let (About::Folded(_), Some(target)) = (about, doubted_table(folded, about)) {
+        target.doubted();
+    }
+}
+
+/// The table whose folded changes a doubt is about.
+fn doubted_table(folded: &[Arc<Target>], about: About) -> Option<&Arc<Target>> {
+    match about {
+        About::Folded(number) | About::Absent(number) => folded.get(number),
+        About::Ours | About::Row(..) => None,
     }
 }
 

@@ -164,17 +164,17 @@ pub(crate) async fn make(
     rows: &[Row],
 ) -> Result<(), DatabaseError> {
     let mut statements = Vec::new();
-    let mut deletes: Vec<String> = Vec::new();
+    let mut deletes: Vec<Vec<u8>> = Vec::new();
     if target.has_key() {
         deletes.extend(comparison.extra.iter().filter_map(|row| upsert::delete(row, target)));
         let write = comparison.missing.iter().chain(&comparison.different).filter_map(|i| rows.get(*i));
         upsert::replace(write, target, &mut statements);
     } else if !comparison.is_equal() {
-        deletes.push(format!("DELETE FROM {}", target.name()));
+        deletes.push(format!("DELETE FROM {}", target.name()).into_bytes());
         upsert::replace(rows, target, &mut statements);
     }
     for some in deletes.chunks(DELETES_MAX) {
-        conn.query_drop(some.join(";")).await?;
+        conn.query_drop(some.join(&b';')).await?;
     }
     for sql in statements {
         conn.query_drop(sql).await?;

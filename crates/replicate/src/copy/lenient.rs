@@ -83,7 +83,7 @@ pub(crate) async fn apply(
     foreign_key_checks: bool,
 ) -> Result<HashSet<Name>, DatabaseError> {
     let referenced = relations.of(table).filter(|_| foreign_key_checks);
-    let mut writing = Writing { conn, sql: String::new() };
+    let mut writing = Writing { conn, sql: Vec::new() };
     let mut again = HashSet::new();
     match rows {
         Rows::Insert(rows) => writing.replace(rows, target).await?,
@@ -143,18 +143,18 @@ fn changed<'a>(table: &'a Table, before: &'a Row, after: &'a Row) -> impl Iterat
 /// Statements on their way, in order.
 struct Writing<'a> {
     conn: &'a mut Conn,
-    sql: String,
+    sql: Vec<u8>,
 }
 
 impl Writing<'_> {
-    async fn push(&mut self, sql: &str) -> Result<(), DatabaseError> {
+    async fn push(&mut self, sql: &[u8]) -> Result<(), DatabaseError> {
         if self.sql.len() + sql.len() > PACKET_BYTES_MAX {
             self.send().await?;
         }
         if !self.sql.is_empty() {
-            self.sql.push(';');
+            self.sql.push(b';');
         }
-        self.sql.push_str(sql);
+        self.sql.extend_from_slice(sql);
         Ok(())
     }
 
@@ -179,8 +179,8 @@ impl Writing<'_> {
     }
 
     /// Runs one statement with foreign keys checked. `false`: stale rows were in the way, and nothing was done.
-    async fn cascade(&mut self, sql: &str) -> Result<bool, DatabaseError> {
-        self.push("SET foreign_key_checks=1").await?;
+    async fn cascade(&mut self, sql: &[u8]) -> Result<bool, DatabaseError> {
+        self.push(b"SET foreign_key_checks=1").await?;
         self.send().await?;
         let outcome = self.conn.query_drop(sql).await.map_err(DatabaseError::from);
         self.conn.query_drop("SET foreign_key_checks=0").await?;

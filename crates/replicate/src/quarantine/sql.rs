@@ -6,7 +6,7 @@
 
 use super::{Op, QuarantineError, QuarantinedTable, RowLine, image::from_json};
 use crate::{
-    apply::{literal, quoted},
+    apply::{portable_literal, quoted},
     transaction::Row,
 };
 
@@ -66,11 +66,10 @@ fn written(table: &QuarantinedTable) -> impl Iterator<Item = (usize, &crate::tra
 }
 
 fn value(table: &QuarantinedTable, row: &Row, column: usize) -> String {
-    let mut text = String::new();
-    if let (Some(value), Some(column)) = (row.get(column), table.table.columns.get(column)) {
-        literal(&mut text, value, &column.kind);
+    match (row.get(column), table.table.columns.get(column)) {
+        (Some(value), Some(column)) => portable_literal(value, &column.kind),
+        _ => String::new(),
     }
-    text
 }
 
 fn as_it_was(table: &QuarantinedTable, row: &Row) -> String {

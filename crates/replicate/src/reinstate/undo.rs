@@ -165,7 +165,7 @@ impl<'a> Undo<'a> {
     /// Looks at the rows that the tail touched: each must be what it was before the tail. How many were looked at.
     pub(super) async fn verify(&mut self) -> Result<u64, Ended> {
         let (mut seen, mut cursor) = (HashSet::new(), None::<String>);
-        let mut waiting: Vec<(u64, String, u64)> = Vec::new();
+        let mut waiting: Vec<(u64, Vec<u8>, u64)> = Vec::new();
         let mut verified = 0;
         'pages: loop {
             let page = self.quarantine.page(cursor.as_deref(), BATCH_LINES_MAX, PAGE_BYTES)?;
@@ -192,7 +192,7 @@ impl<'a> Undo<'a> {
         &mut self,
         line: &RowLine,
         seen: &mut HashSet<[u8; 32]>,
-    ) -> Result<Option<(u64, String, u64)>, Ended> {
+    ) -> Result<Option<(u64, Vec<u8>, u64)>, Ended> {
         let (number, inverse) = self.inverse(line)?;
         let target: Arc<Target> = self.session.target(number).await?;
         // The inverse's image of before the undo is the tail's after image, and the other way round.
@@ -203,7 +203,9 @@ impl<'a> Undo<'a> {
         };
         let (Some(row), Some(key_of)) = (rows, of_key) else { return Ok(None) };
         let Some(key) = apply::by_key(key_of, &target) else { return Ok(None) };
-        let name_of = |key: &str| -> [u8; 32] { Sha256::digest(format!("{number}{key}").as_bytes()).into() };
+        let name_of = |key: &[u8]| -> [u8; 32] {
+            Sha256::new().chain_update(number.to_be_bytes()).chain_update(key).finalize().into()
+        };
         if let Rows::Update(rows) = &inverse
             && let Some((after, _)) = rows.first()
             && let Some(other) = apply::by_key(after, &target)
@@ -215,17 +217,18 @@ impl<'a> Undo<'a> {
         if !seen.insert(name_of(&key)) {
             return Ok(None);
         }
-        let sql = format!("SELECT COUNT(*) FROM {}{}", target.name(), apply::found(row, &target));
+        let mut sql = format!("SELECT COUNT(*) FROM {}", target.name()).into_bytes();
+        apply::found(&mut sql, row, &target);
         Ok(Some((line.line, sql, count)))
     }
 
-    async fn look(&mut self, waiting: &mut Vec<(u64, String, u64)>) -> Result<u64, Ended> {
+    async fn look(&mut self, waiting: &mut Vec<(u64, Vec<u8>, u64)>) -> Result<u64, Ended> {
         if waiting.is_empty() {
             return Ok(0);
         }
         let lost = |e: mysql_async::Error| Ended::from(DatabaseError::from(e));
-        let sql: Vec<&str> = waiting.iter().map(|(_, sql, _)| sql.as_str()).collect();
-        let mut answer = self.session.conn().query_iter(sql.join(";")).await.map_err(lost)?;
+        let sql: Vec<&[u8]> = waiting.iter().map(|(_, sql, _)| sql.as_slice()).collect();
+        let mut answer = self.session.conn().query_iter(sql.join(&b';')).await.map_err(lost)?;
         for (line, _, expected) in waiting.iter() {
             let counted: Vec<u64> = answer.collect().await.map_err(lost)?;
             if counted != [*expected] {

@@ -1,6 +1,6 @@
 //! The canary against a real log: what bears the mark is the peer's, what does not is an alarm.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use model::{Epoch, Incarnation, Position, StreamId, Watermark, topology::WithoutPrimaryKey};
 use mysql_async::prelude::Queryable;
@@ -30,6 +30,8 @@ async fn check(marked: bool) -> Result<(), StandbyError> {
         incarnation: Incarnation(1),
         tables_without_primary_key: WithoutPrimaryKey::Refuse,
         verifier: replicate::copy::verify::Verifier::default(),
+        spool: std::env::temp_dir(),
+        metrics: Arc::default(),
     };
     let (progress, seen) = watch::channel(FollowProgress::default());
     let mark = |offset| FollowProgress {

@@ -11,7 +11,7 @@ use replicate::{
 use crate::pair::{Half, Pair, follow, reached};
 
 /// A table with a column of every type, and rows with the limits of each.
-const EVERY_TYPE: &[&str] = &[
+pub(crate) const EVERY_TYPE: &[&str] = &[
     "CREATE DATABASE types CHARACTER SET utf8mb4",
     "CREATE TABLE types.numbers (
         id BIGINT UNSIGNED PRIMARY KEY AUTO_INCREMENT,
@@ -73,7 +73,7 @@ const EVERY_TYPE: &[&str] = &[
 ];
 
 /// Changes of every row of those tables.
-const CHANGE_ALL: &[&str] = &[
+pub(crate) const CHANGE_ALL: &[&str] = &[
     "UPDATE types.numbers SET o = COALESCE(o, 1) / 3, n = COALESCE(n, 1) / 3, a = -1, t = t ^ 1 WHERE id < 100",
     "UPDATE types.numbers SET id = id + 50 WHERE id = 1",
     "UPDATE types.times SET b = '-01:02:03', h = '2026-11-22 18:25:16.123456' WHERE id > 1",

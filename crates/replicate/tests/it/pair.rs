@@ -1,6 +1,6 @@
 //! Two real servers, one of them shipping to the other, and what is needed to look at both.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cloud::local::{
     lab_number::{self, LabNumber},
@@ -14,6 +14,7 @@ use replicate::{
     binlog, copy,
     database::DatabaseConfig,
     link,
+    metrics::ReplicateMetrics,
     schema::{self, Birth},
     ship::{self, Authority, ShipConfig},
 };
@@ -172,6 +173,8 @@ pub(crate) struct Pair {
     pub(crate) a: Half,
     pub(crate) b: Half,
     pub(crate) without_key: WithoutPrimaryKey,
+    /// What the followers count.
+    pub(crate) metrics: Arc<ReplicateMetrics>,
     authority: link::authority::Authority,
     // After the servers: the number is given back, and the turn ended, when they are gone.
     _lab: LabNumber,
@@ -188,7 +191,15 @@ impl Pair {
         a.born(1, &primary, false).await;
         b.born(1, &primary, true).await;
         let authority = link::authority::Authority::new().unwrap();
-        Pair { a, b, without_key: WithoutPrimaryKey::Refuse, authority, _lab: lab, _turn: turn }
+        Pair {
+            a,
+            b,
+            without_key: WithoutPrimaryKey::Refuse,
+            metrics: Arc::default(),
+            authority,
+            _lab: lab,
+            _turn: turn,
+        }
     }
 
     /// `from` ships in `epoch`.
@@ -219,6 +230,8 @@ impl Pair {
             incarnation: Incarnation(1),
             tables_without_primary_key: self.without_key,
             verifier: replicate::copy::verify::Verifier::default(),
+            spool: std::env::temp_dir().join(format!("ghostlight-spool-{}", at.database.address)),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -113,6 +114,8 @@ pub(super) fn standby(
         incarnation: INCARNATION,
         tables_without_primary_key: WithoutPrimaryKey::Refuse,
         verifier: replicate::copy::verify::Verifier::default(),
+        spool: std::env::temp_dir().join(format!("ghostlight-spool-{}", replica.agent.address)),
+        metrics: Arc::default(),
     })
 }
 

@@ -114,7 +114,7 @@ pub(super) fn standby(
         incarnation: INCARNATION,
         tables_without_primary_key: WithoutPrimaryKey::Refuse,
         verifier: replicate::copy::verify::Verifier::default(),
-        spool: std::env::temp_dir().join(format!("ghostlight-spool-{}", replica.agent.address)),
+        spool: std::env::temp_dir().join(format!("ghostlight-spool-{}", database.address)),
         metrics: Arc::default(),
     })
 }

@@ -12,6 +12,7 @@ mod session;
 mod spool;
 mod sql;
 mod target;
+mod told;
 pub(crate) mod upsert;
 
 use std::{

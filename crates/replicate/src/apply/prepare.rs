@@ -273,6 +273,11 @@ impl<'a> Writing<'a> {
             count: 0,
             sum: 0,
         });
+        // A number that was given to a row that went is never given again: the counter must have seen it.
+        if let Some(row) = target.highest(&self.absent) {
+            self.values(packets, &[row], b"", 1, absent);
+            self.by_key(packets, &[row], (&delete, b""), absent, |_| Want::Affected(1));
+        }
         let set: Vec<String> = target
             .written()
             .filter(|column| !target.key.contains(&column.index))
@@ -280,8 +285,8 @@ impl<'a> Writing<'a> {
             .collect();
         let set = format!(" ON DUPLICATE KEY UPDATE {}", set.join(","));
         // A changed row counts twice; one that was not there, or that the update left as it was, once.
-        self.values(packets, &self.updated, set.as_bytes(), 2);
-        self.values(packets, &self.inserted, b"", 1);
+        self.values(packets, &self.updated, set.as_bytes(), 2, folded);
+        self.values(packets, &self.inserted, b"", 1, folded);
         (self.deleted.len() + self.updated.len() + self.inserted.len()) as u64
     }
 
@@ -330,7 +335,7 @@ impl<'a> Writing<'a> {
     }
 
     /// INSERTs of whole rows.
-    fn values(&self, packets: &mut Packets, rows: &[&Row], tail: &[u8], affected_each: u64) {
+    fn values(&self, packets: &mut Packets, rows: &[&Row], tail: &[u8], affected_each: u64, about: About) {
         let head = insert_head(self.target);
         let mut first = 0;
         while first < rows.len() {
@@ -345,7 +350,7 @@ impl<'a> Writing<'a> {
             }
             sql.extend_from_slice(tail);
             let want = Want::Affected(affected_each * (end - first) as u64);
-            packets.room_for(sql.len()).add(&sql, Expect { want, about: About::Folded(self.number) });
+            packets.room_for(sql.len()).add(&sql, Expect { want, about });
             first = end;
         }
     }

@@ -18,15 +18,15 @@ use super::{
     prepare::{Prepared, Targets, Way, prepare},
     relations::Relations,
     spool::{Spool, SpoolError},
-    sql,
-    sql::{About, Expect, Packet, Want},
+    sql::{self, About, Expect, Packet, Want},
     target::{Form, NoTarget, Target},
+    told::{shortened, told},
 };
 use crate::{
     binlog::excerpt,
     checkpoint::{Batch, Content, Pending, Work},
     database::DatabaseError,
-    transaction::{At, Change, Row, Rows, Statement, Table, Value},
+    transaction::{At, Change, Row, Rows, Statement, Table},
 };
 
 /// Settings of this session beyond those of all our sessions: constraints were checked where the rows were
@@ -697,31 +697,4 @@ pub(crate) fn without_key(table: &Table) -> StandbyError {
     StandbyError::Unsupported(format!(
         "the table {table} has no primary key, so its rows cannot be told apart: give it one, or set policy.tables_without_primary_key = \"row_by_row\""
     ))
-}
-
-/// A row's values with their columns' names; of its key only, or all.
-fn told(table: &Table, row: &Row, key_only: bool) -> String {
-    let shown = |i: usize| !key_only || table.key.iter().any(|k| usize::from(*k) == i);
-    let values = table.columns.iter().zip(row).enumerate().filter(|(i, _)| shown(*i));
-    values.map(|(_, (c, v))| format!("{}={}", c.name, told_value(v))).collect::<Vec<_>>().join(", ")
-}
-
-fn told_value(value: &Value) -> String {
-    match value {
-        Value::Null => "NULL".into(),
-        Value::Signed(n) => n.to_string(),
-        Value::Unsigned(n) => n.to_string(),
-        Value::Float(n) => n.to_string(),
-        Value::Double(n) => n.to_string(),
-        Value::Decimal(text) => text.clone(),
-        Value::Temporal(text) => format!("'{text}'"),
-        Value::Bytes(bytes) => shortened(&format!("'{}'", String::from_utf8_lossy(bytes))),
-    }
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
 }

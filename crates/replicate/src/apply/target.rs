@@ -50,6 +50,15 @@ pub(super) struct Folding {
     pub(super) checksum: String,
 }
 
+/// A value of an AUTO_INCREMENT column, for comparing.
+fn counted(value: Option<&Value>) -> Option<i128> {
+    match value {
+        Some(Value::Signed(n)) => Some(i128::from(*n)),
+        Some(Value::Unsigned(n)) => Some(i128::from(*n)),
+        _ => None,
+    }
+}
+
 /// After so many false alarms a table's changes are not folded any more.
 const DOUBTS_MAX: u8 = 3;
 
@@ -64,6 +73,8 @@ pub(super) struct TargetColumn {
     pub(super) kind: Kind,
     computed: bool,
     enumeration: bool,
+    /// AUTO_INCREMENT.
+    counts: bool,
     notation: Notation,
     nullable: bool,
     look: Look,
@@ -153,6 +164,7 @@ impl Target {
                     kind: if notation == Notation::AsLogged { column.kind.clone() } else { Kind::Temporal },
                     computed: extra.contains("GENERATED"),
                     enumeration: data_type == "enum",
+                    counts: extra.contains("auto_increment"),
                     notation,
                     nullable: nullable != "NO",
                     decimals: match data_type.as_str() {
@@ -260,6 +272,12 @@ impl Target {
             column.look_at(scratch, row.get(column.index).unwrap_or(&Value::Null));
         }
         u64::from(crc32fast::hash(scratch))
+    }
+
+    /// The row with the highest AUTO_INCREMENT value; `None` if the table has no such column.
+    pub(super) fn highest<'a>(&self, rows: &[&'a Row]) -> Option<&'a Row> {
+        let column = self.columns.iter().find(|c| c.counts)?.index;
+        rows.iter().max_by_key(|row| counted(row.get(column))).copied()
     }
 
     /// Whether an update touches a unique key other than the primary one.

@@ -90,7 +90,7 @@ async fn rows_that_nearly_fill_a_packet_come_and_change_and_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_this_server_does_not_take_is_named() {
-    let pair = Pair::start().await;
+    let pair = Pair::start_with(&["SET GLOBAL max_allowed_packet=67108864"]).await;
     pair.a.run(&["CREATE DATABASE shop", "CREATE TABLE shop.blobs (id INT PRIMARY KEY, b LONGBLOB)"]).await;
     let (_shipping, follower) = pair.attached().await;
     // Written by a short statement; here every byte needs an escape.

@@ -259,3 +259,33 @@ async fn a_definition_renews_what_is_known_of_foreign_keys() {
     assert_eq!(pair.metrics.batches_again_total.get(), 0);
     follower.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_of_a_row_that_came_and_went_in_a_batch_is_not_given_again() {
+    let pair = Pair::start().await;
+    pair.a
+        .run(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.t (id INT PRIMARY KEY AUTO_INCREMENT, a INT UNIQUE)",
+        ])
+        .await;
+    let (shipping, follower) = pair.attached().await;
+    // One transaction, and so one batch: ten come, those with the highest numbers go.
+    pair.a
+        .run(&[
+            "USE shop",
+            "BEGIN",
+            "INSERT INTO t (a) SELECT seq FROM seq_1_to_10",
+            "DELETE FROM t WHERE a > 2",
+            "INSERT INTO t (id, a) VALUES (5, 10)",
+            "COMMIT",
+        ])
+        .await;
+    pair.caught_up(&shipping).await;
+    pair.check_equal().await;
+    assert!(pair.metrics.folded_rows_total.get() > 0);
+    follower.stop().await;
+    pair.b.run(&["INSERT INTO shop.t (a) VALUES (99)"]).await;
+    let id: u64 = pair.b.scalar("SELECT id FROM shop.t WHERE a = 99").await;
+    assert!(id > 10, "number {id} is given a second time");
+}

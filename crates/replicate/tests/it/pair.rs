@@ -47,13 +47,13 @@ pub(crate) struct Half {
 }
 
 impl Half {
-    async fn start(lab: &LabNumber, network: u8, name: &str) -> Half {
-        let server = match Scratch::start_with(lab, network, options()).await {
+    async fn start(lab: &LabNumber, network: u8, name: &str, options: Options) -> Half {
+        let server = match Scratch::start_with(lab, network, options.clone()).await {
             Ok(server) => server,
             // The server of the test before us, of the same number, is not quite gone.
             Err(MariadbError::Listen(_)) => {
                 sleep(Duration::from_secs(1)).await;
-                Scratch::start_with(lab, network, options()).await.unwrap()
+                Scratch::start_with(lab, network, options).await.unwrap()
             }
             Err(e) => panic!("{e}"),
         };
@@ -183,10 +183,20 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) async fn start() -> Pair {
+        Pair::start_with(&[]).await
+    }
+
+    /// The same, with `then` run on both servers by an administrator.
+    pub(crate) async fn start_with(then: &[&str]) -> Pair {
+        let mut options = options();
+        options.at_start.extend(then.iter().map(|sql| (*sql).to_owned()));
         runtime::log::start("test");
         let turn = PAIRS_AT_A_TIME.acquire().await.unwrap();
         let lab = lab_number::claim().unwrap();
-        let (mut a, mut b) = tokio::join!(Half::start(&lab, 10, "nhn"), Half::start(&lab, 20, "aws"));
+        let (mut a, mut b) = tokio::join!(
+            Half::start(&lab, 10, "nhn", options.clone()),
+            Half::start(&lab, 20, "aws", options.clone())
+        );
         let primary = a.site.clone();
         a.born(1, &primary, false).await;
         b.born(1, &primary, true).await;

@@ -8,6 +8,7 @@ use model::{Site, topology::Topology};
 use replicate::{
     check::{self, Facts, Finding, Verdict},
     database::DatabaseConfig,
+    link::Identity,
 };
 use runtime::config::Loaded;
 use serde_json::json;
@@ -15,6 +16,8 @@ use serde_json::json;
 use crate::topology;
 
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(2);
+/// A certificate of the link that ends sooner is a finding.
+const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
 
 pub(crate) fn run(config: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
     let loaded = topology::load(config)?;
@@ -75,7 +78,37 @@ async fn findings(loaded: &Loaded<Topology>) -> anyhow::Result<Vec<Finding>> {
         Err(e) => Verdict::Unreachable { why: format!("{e}; start the witness's controller") },
     };
     findings.push(Finding { site: None, check: "register".into(), verdict });
+    findings.extend(certificates(loaded));
     Ok(findings)
+}
+
+/// The certificates of the link that are on this machine: a site has its own, and not the other one's.
+fn certificates(loaded: &Loaded<Topology>) -> Vec<Finding> {
+    let folder = loaded.folder().join(&loaded.value.link.folder);
+    let here: Vec<&Site> =
+        loaded.value.sites.keys().filter(|site| folder.join(format!("{site}.key")).exists()).collect();
+    let check = "link_certificate".to_owned();
+    if here.is_empty() {
+        let found = format!("{} holds no site's certificate and key", folder.display());
+        let fix = "`ghostlight init` makes them; each site needs authority.pem and its own two files".into();
+        return vec![Finding { site: None, check, verdict: Verdict::Wrong { found, fix } }];
+    }
+    let judge = |site: &Site| match Identity::load(&folder, site) {
+        Ok(identity) if identity.lasts(RENEW_BEFORE) => {
+            Verdict::Ok { found: format!("valid for {} days or more", RENEW_BEFORE.as_secs() / 86_400) }
+        }
+        Ok(_) => Verdict::Wrong {
+            found: format!("it ends within {} days", RENEW_BEFORE.as_secs() / 86_400),
+            fix: format!("make a new one with `ghostlight init --renew {site}` and restart the site's agent"),
+        },
+        Err(e) => Verdict::Wrong {
+            found: e.to_string(),
+            fix: format!("put the right files there, or make new ones with `ghostlight init --renew {site}`"),
+        },
+    };
+    here.into_iter()
+        .map(|site| Finding { site: Some(site.clone()), check: check.clone(), verdict: judge(site) })
+        .collect()
 }
 
 fn line(finding: &Finding) -> String {

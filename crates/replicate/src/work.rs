@@ -248,8 +248,32 @@ async fn announce(register: Register, means: &Means, done: &mut Done) -> Result<
     Ok(())
 }
 
-/// A new life of the standby's data: the register first, because from then on no failover to this site is possible
-/// until the new life has caught up.
+/// Names the next life of the standby's data in the register, before a row of them is touched: from then on no
+/// failover to this site is possible until the new life has caught up. Returns the register as it is then.
+async fn announce_life(
+    register: &Register,
+    why: String,
+    means: &Means,
+    done: &mut Done,
+) -> Result<Register, ActError> {
+    let record = Register {
+        version: register.version + 1,
+        mode: Mode::Solo,
+        standby_incarnation: Incarnation(register.standby_incarnation.0 + 1),
+        why,
+        ..register.clone()
+    };
+    let asked = Boot::now();
+    let reply = means.register.cas(CasRequest { expected_version: register.version, record }).await?;
+    let (register, swapped) = match reply {
+        CasReply::Swapped(register) => (register, true),
+        CasReply::Stale(register) => (register, false),
+    };
+    done.seen = Some(Seen { register: register.clone(), asked });
+    if swapped { Ok(register) } else { Err(ActError::Stale) }
+}
+
+/// A new life of the standby's data, then the schema for it.
 async fn begin_standby(
     register: &Register,
     in_place: bool,
@@ -257,26 +281,11 @@ async fn begin_standby(
     conn: &mut Conn,
     done: &mut Done,
 ) -> Result<(), ActError> {
-    let incarnation = Incarnation(register.standby_incarnation.0 + 1);
-    let record = Register {
-        version: register.version + 1,
-        mode: Mode::Solo,
-        standby_incarnation: incarnation,
-        why: format!("the standby {} is filled anew", means.site),
-        ..register.clone()
-    };
-    let asked = Boot::now();
-    let request = CasRequest { expected_version: register.version, record };
-    let register = match means.register.cas(request).await? {
-        CasReply::Swapped(register) => register,
-        CasReply::Stale(register) => {
-            done.seen = Some(Seen { register, asked });
-            return Err(ActError::Stale);
-        }
-    };
+    let why = format!("the standby {} is filled anew", means.site);
+    let register = announce_life(register, why, means, done).await?;
+    let incarnation = register.standby_incarnation;
     let birth =
         Birth { epoch: register.epoch, primary: register.primary.clone(), incarnation, seeding: true };
-    done.seen = Some(Seen { register, asked });
     if in_place && !row::fill_anew(conn, &means.site, &birth).await? {
         return Err(ActError::Stale);
     }
@@ -294,26 +303,11 @@ async fn begin_reinstatement(
     conn: &mut Conn,
     done: &mut Done,
 ) -> Result<(), ActError> {
-    let incarnation = Incarnation(register.standby_incarnation.0 + 1);
-    let record = Register {
-        version: register.version + 1,
-        mode: Mode::Solo,
-        standby_incarnation: incarnation,
-        why: format!("the old primary {} is taken back", means.site),
-        ..register.clone()
-    };
-    let asked = Boot::now();
-    let request = CasRequest { expected_version: register.version, record };
-    let register = match means.register.cas(request).await? {
-        CasReply::Swapped(register) => register,
-        CasReply::Stale(register) => {
-            done.seen = Some(Seen { register, asked });
-            return Err(ActError::Stale);
-        }
-    };
+    let why = format!("the old primary {} is taken back", means.site);
+    let register = announce_life(register, why, means, done).await?;
+    let incarnation = register.standby_incarnation;
     let noted = row::begin_life(conn, register.epoch, &register.primary, incarnation).await?;
     tracing::warn!(epoch = %register.epoch, %incarnation, primary = %register.primary, "the old primary is taken back");
-    done.seen = Some(Seen { register, asked });
     if noted { Ok(()) } else { Err(ActError::Stale) }
 }
 

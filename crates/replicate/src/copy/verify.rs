@@ -361,6 +361,13 @@ impl Driver<'_> {
         }
     }
 
+    /// A reader that sees this database as it is now, whatever is applied meanwhile. The loop may go on after this.
+    async fn reader_here(&mut self) -> Result<Reader, DatabaseError> {
+        let mut reader = self.reader().await?;
+        reader.conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
+        Ok(reader)
+    }
+
     async fn list(&mut self, name: Option<&str>) -> Result<Vec<(String, String, u64)>, DatabaseError> {
         let mut reader = self.reader().await?;
         let all: Vec<(String, String, Option<u64>)> = reader
@@ -415,12 +422,7 @@ impl Driver<'_> {
             drop(go_on);
             return Ok(Outcome::default()); // the table is gone
         };
-        let mut reader = self.reader().await?;
-        reader
-            .conn
-            .query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-            .await
-            .map_err(DatabaseError::from)?;
+        let mut reader = self.reader_here().await?;
         // The loop may have ended; then this connection ends with it.
         drop(go_on);
         let ours = self.ours(&mut reader, &piece.todo, &chunk).await;
@@ -501,12 +503,7 @@ impl Driver<'_> {
         chunk: &Chunk,
         go_on: oneshot::Sender<()>,
     ) -> Result<Vec<Difference>, Ended> {
-        let mut reader = self.reader().await?;
-        reader
-            .conn
-            .query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-            .await
-            .map_err(DatabaseError::from)?;
+        let mut reader = self.reader_here().await?;
         drop(go_on);
         let Content::Rows(rows) = &chunk.content else { return Ok(Vec::new()) };
         let Some(shape) = read::shape(&mut reader.conn, &todo.schema, &todo.table).await? else {

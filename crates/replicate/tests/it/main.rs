@@ -27,5 +27,4 @@ mod property;
 mod reinstate;
 mod seeding;
 mod support;
-mod throughput;
 mod verifying;

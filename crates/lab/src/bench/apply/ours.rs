@@ -114,7 +114,8 @@ pub(super) fn standby(
         incarnation: INCARNATION,
         tables_without_primary_key: WithoutPrimaryKey::Refuse,
         verifier: replicate::copy::verify::Verifier::default(),
-        spool: std::env::temp_dir().join(format!("ghostlight-spool-{}", database.address)),
+        // In the bench's own folder, which goes with it.
+        spool: certificates.with_file_name("spool"),
         metrics: Arc::default(),
     })
 }

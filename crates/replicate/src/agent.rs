@@ -111,7 +111,7 @@ pub async fn run(
         application_user: config.application_user.clone(),
         register: register.clone(),
     };
-    let verifier = Verifier::new(config.policy.verify_rows_per_s);
+    let verifier = Verifier::kept_in(config.data.join("verify.json"), config.policy.verify_rows_per_s);
     let (parts, board, inputs) = Parts::new(&config.site, verifier, Arc::clone(&counted));
     let (barrier, inbox) = Barrier::new();
     let (heart, probes) = Heart::new();

@@ -8,18 +8,14 @@
 //! stopped ([`drive`]). A comparison that was asked for goes before the one that runs in the background, round after
 //! round, at the policy's rate. Always true here: a difference is told, and repaired only if somebody asked for it.
 
-use std::{
-    collections::VecDeque,
-    convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{convert::Infallible, time::Duration};
 
-use model::agent::{Coverage, Differing, VerifyRequest, VerifyRun, Wrong};
+use model::agent::{Differing, Wrong};
 use mysql_async::prelude::Queryable;
 use runtime::clock::Boot;
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
     time::{sleep, timeout},
 };
 
@@ -39,273 +35,25 @@ use crate::{
     link::frame::Up,
 };
 
-/// A list of differences is no longer than this; more are counted.
-const LISTED_MAX: usize = 1_000;
+mod rounds;
+
+pub use rounds::Verifier;
+use rounds::{Next, Outcome, Piece, Todo};
 
 /// A chunk that was asked for comes within this time, or the connection is of no use.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How far it is is written down so often: what was compared since then is compared again after a restart.
+const KEPT_EVERY: Duration = Duration::from_secs(1);
+
 /// Between two rounds of the background, and before a round over nothing.
 const ROUND_PAUSE: Duration = Duration::from_secs(1);
-
-/// What is compared, and what came of it. Cheap to clone; all clones are one.
-#[derive(Clone, Debug, Default)]
-pub struct Verifier(Arc<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    state: Mutex<State>,
-    changed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// In the background: 0 is off.
-    rows_per_s: u64,
-    background: Round,
-    last_round: Option<Boot>,
-    asked: Option<(VerifyRequest, Round)>,
-    run: Option<VerifyRun>,
-    runs: u64,
-}
-
-/// A way over some tables.
-#[derive(Clone, Debug, Default)]
-struct Round {
-    begun: bool,
-    todo: VecDeque<Todo>,
-    rows: u64,
-    rows_estimated: u64,
-    /// Found in this round and, until it has come to its end, in the one before.
-    found: Vec<Differing>,
-    found_before: Vec<Differing>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-struct Todo {
-    schema: String,
-    table: String,
-    from: Option<Bound>,
-}
 
 /// A chunk at its place: nothing is applied until `go_on` is dropped.
 #[derive(Debug)]
 pub(crate) struct Placed {
     pub(crate) chunk: Chunk,
     pub(crate) go_on: oneshot::Sender<()>,
-}
-
-/// The next piece.
-#[derive(Clone, Debug)]
-struct Piece {
-    todo: Todo,
-    asked: bool,
-    repair: bool,
-    rows_per_s: Option<u64>,
-}
-
-/// What came of a piece.
-#[derive(Debug, Default)]
-struct Outcome {
-    rows: u64,
-    found: Vec<Differing>,
-    /// Where the next piece begins; `None`: the table is done.
-    next: Option<Bound>,
-}
-
-impl Verifier {
-    /// Compares `rows_per_s` in the background.
-    pub fn new(rows_per_s: u64) -> Verifier {
-        let verifier = Verifier::default();
-        verifier.state().rows_per_s = rows_per_s;
-        verifier
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nobody panics while holding it; and if so, figures are whole between any two statements.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins a comparison. One that was asked for earlier and has not come to its end is given up.
-    pub fn ask(&self, request: VerifyRequest) -> VerifyRun {
-        let run = {
-            let mut state = self.state();
-            state.runs += 1;
-            let run = VerifyRun {
-                number: state.runs,
-                waits_for: Some("the connection to the primary".into()),
-                ..VerifyRun::default()
-            };
-            state.asked = Some((request, Round::default()));
-            state.run = Some(run.clone());
-            run
-        };
-        self.0.changed.notify_one();
-        run
-    }
-
-    /// The comparison that was asked for last.
-    pub fn run(&self) -> Option<VerifyRun> {
-        self.state().run.clone()
-    }
-
-    /// What the background has compared; `None` if it is off and nothing was found.
-    pub fn coverage(&self) -> Option<Coverage> {
-        let state = self.state();
-        let round = &state.background;
-        let before = round.found_before.iter().filter(|d| !round.found.contains(d));
-        let mut all =
-            round.found.iter().chain(before).filter(|d| !matches!(d.wrong, Wrong::Counter)).peekable();
-        let first_difference = all.peek().map(|d| format!("{}: {} ({:?})", d.table, d.key, d.wrong));
-        let differences = u64::try_from(all.count()).unwrap_or(u64::MAX);
-        let permille = match round.begun {
-            true => (1_000 * round.rows / round.rows_estimated.max(1)).min(1_000),
-            false => 0,
-        };
-        (state.rows_per_s > 0 || differences > 0).then(|| Coverage {
-            permille,
-            last_round_age_s: state.last_round.map(|at| at.elapsed().as_secs()),
-            differences,
-            first_difference,
-        })
-    }
-
-    /// What to do next, if the tables are known for it.
-    fn piece(&self) -> Next {
-        let mut state = self.state();
-        if let Some((request, round)) = &state.asked {
-            if !round.begun {
-                return Next::List(request.table.clone(), true);
-            }
-            if let Some(todo) = round.todo.front() {
-                let (todo, repair, rows_per_s) = (todo.clone(), request.repair, request.rows_per_s);
-                return Next::Piece(Piece { todo, asked: true, repair, rows_per_s });
-            }
-            state.asked = None;
-            if let Some(run) = &mut state.run {
-                (run.done, run.waits_for) = (true, None);
-            }
-        }
-        if state.rows_per_s == 0 {
-            return Next::Nothing;
-        }
-        if !state.background.begun {
-            return Next::List(None, false);
-        }
-        match state.background.todo.front() {
-            Some(todo) => Next::Piece(Piece {
-                todo: todo.clone(),
-                asked: false,
-                repair: false,
-                rows_per_s: Some(state.rows_per_s),
-            }),
-            None => {
-                let found = std::mem::take(&mut state.background.found);
-                state.background = Round { found_before: found, ..Round::default() };
-                state.last_round = Some(Boot::now());
-                Next::Pause
-            }
-        }
-    }
-
-    fn listed(&self, asked: bool, tables: Vec<(String, String, u64)>) {
-        let mut state = self.state();
-        let State { asked: wanted, background, run, .. } = &mut *state;
-        let round = match (asked, wanted) {
-            (true, Some((_, round))) => round,
-            (true, None) => return,
-            (false, _) => background,
-        };
-        round.begun = true;
-        round.rows_estimated = tables.iter().map(|(_, _, rows)| rows).sum();
-        if asked && let Some(run) = run {
-            run.waits_for = None;
-            run.tables = u64::try_from(tables.len()).unwrap_or(u64::MAX);
-            run.rows_estimated = round.rows_estimated;
-        }
-        round.todo =
-            tables.into_iter().map(|(schema, table, _)| Todo { schema, table, from: None }).collect();
-    }
-
-    fn learn(&self, piece: &Piece, outcome: Outcome) {
-        let mut state = self.state();
-        let State { asked, background, run, .. } = &mut *state;
-        let round = match (piece.asked, asked) {
-            (true, Some((_, round))) => round,
-            (true, None) => return,
-            (false, _) => background,
-        };
-        if round.todo.front() != Some(&piece.todo) {
-            return; // another comparison was asked for meanwhile
-        }
-        let done = outcome.next.is_none();
-        match outcome.next {
-            Some(next) => {
-                if let Some(todo) = round.todo.front_mut() {
-                    todo.from = Some(next);
-                }
-            }
-            None => {
-                round.todo.pop_front();
-            }
-        }
-        round.rows += outcome.rows;
-        for found in &outcome.found {
-            let (table, key, wrong) = (&found.table, &found.key, found.wrong);
-            tracing::error!(table, key, ?wrong, repaired = found.repaired, "differs from the primary");
-        }
-        if piece.asked
-            && let Some(run) = run
-        {
-            run.waits_for = None;
-            run.rows += outcome.rows;
-            run.tables_done += u64::from(done);
-            let rows = outcome.found.iter().filter(|d| d.wrong != Wrong::Counter);
-            run.differences += u64::try_from(rows.clone().count()).unwrap_or(u64::MAX);
-            run.repaired += u64::try_from(rows.filter(|d| d.repaired).count()).unwrap_or(u64::MAX);
-            run.list.extend(outcome.found.iter().cloned());
-            run.list.truncate(LISTED_MAX);
-        }
-        if piece.repair {
-            // What was repaired differs no more.
-            let repaired = |d: &Differing| {
-                outcome.found.iter().any(|f| f.repaired && f.table == d.table && f.key == d.key)
-            };
-            background.found.retain(|d| !repaired(d));
-            background.found_before.retain(|d| !repaired(d));
-        } else if !piece.asked {
-            background.found.extend(outcome.found);
-            background.found.truncate(LISTED_MAX);
-        }
-    }
-
-    fn fail(&self, why: String) {
-        let mut state = self.state();
-        if state.asked.take().is_some()
-            && let Some(run) = &mut state.run
-        {
-            run.failed = Some(why);
-        }
-    }
-
-    /// Tells those who wait that the connection is gone.
-    pub(crate) fn disconnected(&self, why: &str) {
-        let mut state = self.state();
-        if let Some(run) = &mut state.run
-            && !run.done
-            && run.failed.is_none()
-        {
-            run.waits_for = Some(why.to_owned());
-        }
-    }
-}
-
-enum Next {
-    Nothing,
-    Pause,
-    /// The tables are not listed yet: of this name, for what was asked.
-    List(Option<String>, bool),
-    Piece(Piece),
 }
 
 /// Compares, as long as this connection lasts. `asks` leads to the primary; chunks come back through `placed`.
@@ -315,12 +63,18 @@ pub(crate) async fn drive(
     mut placed: mpsc::Receiver<Placed>,
 ) -> Result<Infallible, Ended> {
     let verifier = &config.verifier;
+    verifier.begin_life(config.epoch, config.incarnation);
+    let mut kept = Boot::now();
     let mut driver = Driver { config, asks, reader: None, walks: 0 };
     loop {
         match verifier.piece() {
-            Next::Nothing => verifier.0.changed.notified().await,
+            Next::Nothing => {
+                keep(verifier).await;
+                verifier.changed().await;
+            }
             Next::Pause => {
-                drop(timeout(ROUND_PAUSE, verifier.0.changed.notified()).await);
+                keep(verifier).await;
+                drop(timeout(ROUND_PAUSE, verifier.changed()).await);
             }
             Next::List(name, asked) => match driver.list(name.as_deref()).await? {
                 tables if tables.is_empty() && name.is_some() => {
@@ -332,17 +86,28 @@ pub(crate) async fn drive(
                 let outcome = driver.compare(&piece, &mut placed).await?;
                 let rows = outcome.rows;
                 verifier.learn(&piece, outcome);
+                if kept.elapsed() >= KEPT_EVERY {
+                    kept = Boot::now();
+                    keep(verifier).await;
+                }
                 if let Some(rate) = piece.rows_per_s {
                     let pause = Duration::from_millis(1_000 * rows / rate.max(1));
                     // Somebody who asks need not wait for the background.
                     if piece.asked {
                         sleep(pause).await;
                     } else {
-                        drop(timeout(pause, verifier.0.changed.notified()).await);
+                        drop(timeout(pause, verifier.changed()).await);
                     }
                 }
             }
         }
+    }
+}
+
+async fn keep(verifier: &Verifier) {
+    let verifier = verifier.clone();
+    if let Err(e) = spawn_blocking(move || verifier.keep()).await {
+        tracing::warn!("how far the comparison is was not kept: {e}");
     }
 }
 

@@ -161,3 +161,28 @@ async fn the_background_walks_in_rounds_tells_its_coverage_and_repairs_nothing()
     pair.check_equal().await;
     follower.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_goes_on_where_it_was_when_the_agent_begins_again() {
+    let (pair, shipping) = seeded(&TABLES[..9]).await;
+    let file = std::env::temp_dir().join(format!("ghostlight-verify-{}.json", pair.b.database.address));
+    drop(std::fs::remove_file(&file)); // of a run that was killed
+    let verifier = Verifier::kept_in(file.clone(), 0);
+    let follower = follow_with(&pair, &shipping, &verifier);
+    let whole = run(&verifier, None, false).await;
+    pair.b.run(&["UPDATE shop.a_child SET p = 9 WHERE id = 77"]).await;
+    verifier.ask(VerifyRequest { rows_per_s: Some(4_000), ..VerifyRequest::default() });
+    let kept = || Verifier::kept_in(file.clone(), 0).run().unwrap_or_default();
+    eventually("a part of it is kept", async || kept().differences == 1 && !kept().done).await;
+    follower.stop().await;
+
+    let again = Verifier::kept_in(file.clone(), 0);
+    let before = again.run().unwrap();
+    assert!((1..whole.rows).contains(&before.rows), "{before:?}");
+    let follower = follow_with(&pair, &shipping, &again);
+    eventually("it comes to its end", async || again.run().unwrap().done).await;
+    let after = again.run().unwrap();
+    assert_eq!((after.number, after.rows, after.differences), (2, whole.rows, 1), "{after:?}");
+    follower.stop().await;
+    std::fs::remove_file(&file).unwrap();
+}

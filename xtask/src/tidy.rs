@@ -65,6 +65,8 @@ const RULES: &[Rule] = &[
         ],
         outside: Without(&[]),
     },
+    // What the others are measured by must not be built from them.
+    Rule { name: "protocol", may_use: &[], outside: Only(&["stateright"]) },
     Rule { name: "xtask", may_use: &[], outside: Only(&["serde", "serde_json"]) },
 ];
 

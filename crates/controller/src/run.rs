@@ -146,7 +146,9 @@ impl Limbs {
         let mut others: BTreeMap<Place, Client> = topology
             .sites
             .iter()
-            .map(|(site, c)| (Place::Site(site.clone()), client(c.controller)))
+            .map(|(site, c)| {
+                (Place::Site(site.clone()), client(reach(place, site, topology).unwrap_or(c.controller)))
+            })
             .collect();
         others.insert(Place::Witness, client(topology.witness.controller));
         Limbs {
@@ -239,6 +241,14 @@ impl Limbs {
             // The loop has ended when nobody takes mail any more: nothing is left to be told.
             mail.send(event).ok();
         });
+    }
+}
+
+/// The address of the controller at `site` as seen from `place`, where the topology names one.
+fn reach(place: &Place, site: &Site, topology: &Topology) -> Option<SocketAddr> {
+    match place {
+        Place::Site(here) if here != site => topology.sites.get(here)?.peer.controller,
+        _ => None,
     }
 }
 

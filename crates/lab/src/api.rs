@@ -1,7 +1,8 @@
 //! The lab's control API: what the lab runs, and the faults that can be made on purpose.
 //!
 //! `GET /v1/lab` · `POST /v1/lab/sites/{site}/kill` · `POST /v1/lab/sites/{site}/restore` ·
-//! `POST /v1/lab/processes/{name}/kill` · `POST /v1/lab/link`, all behind the admin token.
+//! `POST /v1/lab/sites/{site}/disk` · `POST /v1/lab/processes/{name}/{act}` · `POST /v1/lab/link`, all behind the admin
+//! token. An act is `kill` (it comes back), `down` (it stays down until `up`), `pause` (SIGSTOP) or `resume`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -89,6 +90,43 @@ pub struct KillReply {
     pub diverged: u32,
 }
 
+/// `POST /v1/lab/sites/{site}/disk`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskRequest {
+    /// Whether no byte is to be free on the disk of its database.
+    pub full: bool,
+}
+
+/// What can be done to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// It dies and comes back, as after a crash.
+    Kill,
+    /// It dies and stays down.
+    Down,
+    /// It is started again.
+    Up,
+    /// It stands still: neither ends nor answers.
+    Pause,
+    /// It goes on.
+    Resume,
+}
+
+impl Act {
+    /// Its name in the path.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Act::Kill => "kill",
+            Act::Down => "down",
+            Act::Up => "up",
+            Act::Pause => "pause",
+            Act::Resume => "resume",
+        }
+    }
+}
+
 /// Serves the control API until `shutdown`.
 pub(crate) async fn serve(listener: TcpListener, lab: Arc<Inner>, shutdown: Shutdown) {
     let token = lab.secrets.admin_token.clone();
@@ -96,7 +134,8 @@ pub(crate) async fn serve(listener: TcpListener, lab: Arc<Inner>, shutdown: Shut
         .route("/v1/lab", get(view))
         .route("/v1/lab/sites/{site}/kill", post(kill_site))
         .route("/v1/lab/sites/{site}/restore", post(restore_site))
-        .route("/v1/lab/processes/{name}/kill", post(kill_process))
+        .route("/v1/lab/sites/{site}/disk", post(fill_disk))
+        .route("/v1/lab/processes/{name}/{act}", post(act_on_process))
         .route("/v1/lab/link", post(set_link))
         .with_state(lab);
     if let Err(e) = admin::serve(listener, token, Metrics::default(), routes, shutdown).await {
@@ -142,16 +181,45 @@ async fn restore_site(
     Ok(Json(json!({ "restored": site })))
 }
 
-async fn kill_process(
+async fn fill_disk(
     State(lab): State<Arc<Inner>>,
-    Path(name): Path<String>,
+    Path(site): Path<Site>,
+    Json(asked): Json<DiskRequest>,
+) -> Result<Json<DiskRequest>, ApiError> {
+    lab.fill_disk(known(&site)?, asked.full).await.map_err(ApiError::conflict)?;
+    Ok(Json(asked))
+}
+
+async fn act_on_process(
+    State(lab): State<Arc<Inner>>,
+    Path((name, act)): Path<(String, Act)>,
 ) -> Result<Json<Value>, ApiError> {
     let member = lab.members.iter().find(|m| m.keeper.name() == name);
     let member = member.ok_or_else(|| ApiError::not_found(format!("the lab runs no process `{name}`")))?;
     let pid = member.keeper.seen().pid;
-    let pid = pid.ok_or_else(|| ApiError::conflict(format!("{name} is not running at the moment")))?;
-    member.keeper.crash();
-    Ok(Json(json!({ "killed": name, "pid": pid })))
+    let running = || pid.ok_or_else(|| ApiError::conflict(format!("{name} is not running at the moment")));
+    match act {
+        Act::Kill => {
+            running()?;
+            member.keeper.crash();
+            return Ok(Json(json!({ "killed": name, "pid": pid })));
+        }
+        Act::Down => {
+            running()?;
+            member.keeper.kill();
+            member.keeper.at_rest().await;
+        }
+        Act::Up => member.keeper.run(),
+        Act::Pause => {
+            running()?;
+            member.keeper.pause();
+        }
+        Act::Resume => {
+            running()?;
+            member.keeper.resume();
+        }
+    }
+    Ok(Json(json!({ "process": name, "act": act, "pid": pid })))
 }
 
 async fn set_link(State(lab): State<Arc<Inner>>, Json(state): Json<LinkState>) -> Json<LinkState> {

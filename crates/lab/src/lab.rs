@@ -37,6 +37,7 @@ use tokio::task::JoinSet;
 use crate::{
     api,
     blackout::{Blackout, How, SilentSockets},
+    disk::SmallDisk,
     divergence::Divergence,
     frontdoor,
     layout::{Addresses, Cloud, Files},
@@ -75,6 +76,8 @@ pub struct LabOptions {
     pub database: mariadb::Options,
     /// The folder with the programs `ghostlight` and `ticketing`; that of the running program if `None`.
     pub programs: Option<PathBuf>,
+    /// Gives each site's database a disk of its own, so small that it can be filled: see [`crate::disk`].
+    pub small_disks: bool,
 }
 
 impl LabOptions {
@@ -88,6 +91,7 @@ impl LabOptions {
             link_rtt_ms: 0,
             database: mariadb::Options::default(),
             programs: None,
+            small_disks: false,
         }
     }
 }
@@ -126,6 +130,9 @@ pub enum LabError {
     /// A program is not built.
     #[error("{0} is not there; build it with `cargo build --workspace --bins`")]
     NoProgram(String),
+    /// A small disk cannot be mounted.
+    #[error("{0}")]
+    Disk(String),
     /// A file or folder.
     #[error("{what}: {source}")]
     Io {
@@ -172,6 +179,7 @@ pub(crate) struct Inner {
     pub(crate) members: Vec<Member>,
     pub(crate) link: LinkControl,
     pub(crate) blackout: Blackout,
+    disks: HashMap<Cloud, SmallDisk>,
     /// The sites that are dark, with what holds their addresses if packets cannot be dropped.
     dark: tokio::sync::Mutex<HashMap<Cloud, SilentSockets>>,
     /// The same, for those who only look.
@@ -221,6 +229,11 @@ impl Lab {
         };
         check_addresses(&topology).await?;
 
+        let mut disks = HashMap::new();
+        for cloud in Cloud::BOTH.into_iter().filter(|_| options.small_disks) {
+            let disk = SmallDisk::mount(&files.disk(cloud)).await.map_err(LabError::Disk)?;
+            disks.insert(cloud, disk);
+        }
         progress("preparing the databases");
         let accounts = Accounts {
             agent: secrets.agent_password.clone(),
@@ -246,11 +259,12 @@ impl Lab {
             members,
             link: LinkControl::new(),
             blackout,
+            disks,
             dark: tokio::sync::Mutex::default(),
             dark_names: Mutex::default(),
             front_door: options.front_door,
         });
-        inner.link.set(LinkState { cut: false, rtt_ms: options.link_rtt_ms });
+        inner.link.set(LinkState { rtt_ms: options.link_rtt_ms, ..LinkState::default() });
         let shutdown = Shutdown::new();
         let mut lab = Lab { inner: inner.clone(), tasks: JoinSet::new(), shutdown, _running: running };
         lab.spawn_tasks(control, ways, door);
@@ -342,6 +356,9 @@ impl Lab {
         for member in self.inner.members.iter().filter(|m| m.keeper.seen().pid.is_some()) {
             tracing::error!(process = member.keeper.name(), "is still running");
         }
+        for disk in self.inner.disks.values() {
+            disk.unmount().await;
+        }
         if let Err(e) = fs::remove_file(self.inner.files.running()) {
             tracing::debug!("{}: {e}", self.inner.files.running().display());
         }
@@ -430,6 +447,13 @@ impl Inner {
         let members: Vec<&Member> = self.of(cloud).collect();
         members.iter().for_each(|m| m.keeper.run());
         wait_ready(&members).await.map_err(|e| e.to_string())
+    }
+
+    /// Takes every free byte of the disk of a site's database, or gives them back.
+    pub(crate) async fn fill_disk(&self, cloud: Cloud, full: bool) -> Result<(), String> {
+        let disk = self.disks.get(&cloud);
+        let disk = disk.ok_or_else(|| format!("the database of {} has no disk of its own", cloud.name()))?;
+        if full { disk.fill().await } else { disk.free() }
     }
 
     /// Every address on which a process of the site listens.

@@ -9,9 +9,11 @@ use std::{
 };
 
 use model::Site;
+use serde::{Deserialize, Serialize};
 
 /// One of the lab's two sites.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cloud {
     /// The preferred primary.
     Nhn,
@@ -128,6 +130,11 @@ impl Addresses {
         self.at(cloud.network(), 9, 8080)
     }
 
+    /// This site's end of the link to the other one's controller.
+    pub fn peer_controller(self, cloud: Cloud) -> SocketAddr {
+        self.at(cloud.network(), 9, 7300)
+    }
+
     /// An instance of the ticketing service; `instance` counts from 1.
     pub fn ticketing(self, cloud: Cloud, instance: u8) -> SocketAddr {
         self.at(cloud.network(), 10 + instance, 9000)
@@ -182,6 +189,16 @@ impl Files {
     /// The data of a site's database.
     pub fn data(&self, cloud: Cloud) -> PathBuf {
         self.databases.join(cloud.name()).join("data")
+    }
+
+    /// The folder around a site's database: its data, its temporary tables. The whole of it may be a disk of its own.
+    pub fn disk(&self, cloud: Cloud) -> PathBuf {
+        self.databases.join(cloud.name())
+    }
+
+    /// The journal of the controller at a place.
+    pub fn journal(&self, place: &str) -> PathBuf {
+        self.folder.join("journal").join(format!("{place}.jsonl"))
     }
 
     /// Says who runs a lab in this folder, and is locked by that process.

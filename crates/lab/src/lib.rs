@@ -7,6 +7,7 @@ pub mod api;
 pub mod bench;
 pub mod blackout;
 pub mod checker;
+pub mod disk;
 pub mod divergence;
 pub mod drill;
 pub mod frontdoor;

@@ -1,17 +1,23 @@
 //! The inter-site link: how each site reaches the other, and how that way is cut or made long.
 //!
-//! Each site has an address, its end of the link; what connects there arrives at the other site's agent or gateway.
+//! Each site has an address, its end of the link; what connects there arrives at the other site's agent, gateway or
+//! controller: [`ways`] is the list of what passes, and of what does not.
 //! A real link drops packets and TCP sends them again, so what an endpoint sees of a cut is silence, never a lost or
 //! an extra byte. The same holds here: while the link is cut nothing is read, written or connected; senders' buffers
 //! fill and they wait. When it heals every connection goes on where it stood, and one that an endpoint gave up in the
 //! meantime ends then. Two things differ from a real link: a new connection is accepted at once (by this end, not by
 //! the far one) and stays mute, and healing is noticed at once, not at TCP's next attempt.
 //!
+//! One direction alone may be lost: then bytes that the one site sends do not arrive, those of the other one do, and no
+//! new connection comes about. Here, too, the real thing is a little worse: TCP's acknowledgements take the lost
+//! direction, so that the other one would come to a stand as well once a window of bytes is under way.
+//!
 //! The round trip is half on each way: every byte, and every end of a stream, is delivered `rtt_ms / 2` after it was
 //! read at the earliest (timers round up to the next millisecond), in order; a new connection waits one round trip
 //! first.
 
 mod delay;
+mod ways;
 
 use std::{
     io,
@@ -24,7 +30,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use model::topology::Topology;
 use runtime::{listen::ListenError, process::Shutdown};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -39,6 +44,9 @@ use tokio::{
 };
 
 use delay::{Delivery, Line};
+pub use ways::{TALKS, Talk, Way, ways};
+
+use crate::layout::Cloud;
 
 /// Bytes that may be under way on one connection in one direction; the sender waits beyond that.
 const UNDER_WAY_BYTES_MAX: usize = 1 << 20;
@@ -57,6 +65,8 @@ const AFTER_ERROR: Duration = Duration::from_millis(20);
 pub struct LinkState {
     /// Nothing passes.
     pub cut: bool,
+    /// Nothing that this site sends passes.
+    pub lost_from: Option<Cloud>,
     /// The added round trip, in milliseconds; at most a minute.
     pub rtt_ms: u64,
 }
@@ -70,7 +80,12 @@ struct Now {
 
 impl Now {
     fn is_whole(self) -> bool {
-        !self.asked.cut && !self.dark
+        !self.asked.cut && !self.dark && self.asked.lost_from.is_none()
+    }
+
+    /// Whether what `from` sends arrives.
+    fn carries(self, from: Cloud) -> bool {
+        !self.asked.cut && !self.dark && self.asked.lost_from != Some(from)
     }
 }
 
@@ -131,34 +146,11 @@ impl LinkControl {
     }
 }
 
-/// One way through the link: who connects to `listen` arrives at `to`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
-    /// The key in the topology of the near end.
-    pub what: String,
-    /// The near end.
-    pub listen: SocketAddr,
-    /// The far one.
-    pub to: SocketAddr,
-}
-
-/// Every way that the topology asks for: from each site to the other's agent, its admin API and its gateway.
-pub fn ways(topology: &Topology) -> Vec<Way> {
-    let mut ways = Vec::new();
-    for (site, near) in &topology.sites {
-        let Some(far) = topology.peer_of(site).and_then(|peer| topology.sites.get(peer)) else { continue };
-        let way = |key: &str, listen, to| Way { what: format!("sites.{site}.peer.{key}"), listen, to };
-        ways.push(way("agent_link", near.peer.agent_link, far.agent.link));
-        ways.push(way("agent_admin", near.peer.agent_admin, far.agent.admin));
-        ways.push(way("gateway", near.peer.gateway, far.gateway.listen));
-    }
-    ways
-}
-
 /// A way whose near end listens.
 #[derive(Debug)]
 pub struct OpenWay {
     listener: TcpListener,
+    near: Cloud,
     to: SocketAddr,
 }
 
@@ -166,7 +158,8 @@ pub struct OpenWay {
 pub async fn listen(ways: &[Way]) -> Result<Vec<OpenWay>, ListenError> {
     let mut open = Vec::new();
     for way in ways {
-        open.push(OpenWay { listener: runtime::listen::tcp(&way.what, way.listen).await?, to: way.to });
+        let listener = runtime::listen::tcp(&way.what, way.listen).await?;
+        open.push(OpenWay { listener, near: way.near, to: way.to });
     }
     Ok(open)
 }
@@ -197,9 +190,9 @@ async fn carry(way: OpenWay, control: LinkControl) {
         match way.listener.accept().await {
             Ok((near, _)) => {
                 control.0.connections.fetch_add(1, Ordering::Relaxed);
-                let (control, to) = (control.clone(), way.to);
+                let (control, from, to) = (control.clone(), way.near, way.to);
                 open.spawn(async move {
-                    if let Err(e) = connection(near, to, &control).await {
+                    if let Err(e) = connection(near, from, to, &control).await {
                         tracing::debug!(%to, "a connection over the link broke: {e}");
                     }
                 });
@@ -213,7 +206,7 @@ async fn carry(way: OpenWay, control: LinkControl) {
 }
 
 /// One connection, from its handshake to the end of both directions. An error ends both at once.
-async fn connection(near: TcpStream, to: SocketAddr, control: &LinkControl) -> io::Result<()> {
+async fn connection(near: TcpStream, from: Cloud, to: SocketAddr, control: &LinkControl) -> io::Result<()> {
     let mut state = control.0.state.subscribe();
     let round_trip = control.state().one_way() * 2;
     tokio::time::sleep(round_trip).await; // that of the handshake
@@ -230,8 +223,8 @@ async fn connection(near: TcpStream, to: SocketAddr, control: &LinkControl) -> i
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-    let there = direction(near_in, far_out, state.clone(), control);
-    let back = direction(far_in, near_out, state, control);
+    let there = direction(from, near_in, far_out, state.clone(), control);
+    let back = direction(from.peer(), far_in, near_out, state, control);
     tokio::try_join!(there, back)?;
     Ok(())
 }
@@ -248,13 +241,18 @@ async fn connect(near: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
 
 /// Waits until the link is whole.
 async fn whole(state: &mut watch::Receiver<Now>) {
-    if state.wait_for(|now| now.is_whole()).await.is_err() {
+    until(state, |now| now.is_whole()).await;
+}
+
+async fn until(state: &mut watch::Receiver<Now>, holds: impl Fn(&Now) -> bool) {
+    if state.wait_for(holds).await.is_err() {
         std::future::pending::<()>().await; // the control is gone, and with it the lab
     }
 }
 
-/// Carries one direction until its end has been delivered.
+/// Carries one direction, that of what `sender` sends, until its end has been delivered.
 async fn direction(
+    sender: Cloud,
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut state: watch::Receiver<Now>,
@@ -264,8 +262,8 @@ async fn direction(
     let mut read = vec![0; READ_BYTES_MAX];
     loop {
         let now = *state.borrow_and_update();
-        if !now.is_whole() {
-            whole(&mut state).await;
+        if !now.carries(sender) {
+            until(&mut state, |now| now.carries(sender)).await;
             continue;
         }
         let delay = now.asked.one_way();
@@ -314,14 +312,20 @@ mod tests {
     #[test]
     fn the_control_api_takes_either_key_and_no_other() {
         let read = |text: &str| serde_json::from_str::<LinkState>(text);
-        assert_eq!(read(r#"{"cut":true}"#).unwrap(), LinkState { cut: true, rtt_ms: 0 });
-        assert_eq!(read(r#"{"rtt_ms":40}"#).unwrap(), LinkState { cut: false, rtt_ms: 40 });
+        let whole = LinkState::default();
+        assert_eq!(read(r#"{"cut":true}"#).unwrap(), LinkState { cut: true, ..whole });
+        assert_eq!(read(r#"{"rtt_ms":40}"#).unwrap(), LinkState { rtt_ms: 40, ..whole });
+        assert_eq!(
+            read(r#"{"lost_from":"aws"}"#).unwrap(),
+            LinkState { lost_from: Some(Cloud::Aws), ..whole }
+        );
+        read(r#"{"lost_from":"gcp"}"#).unwrap_err();
         read(r#"{"rtt":40}"#).unwrap_err();
     }
 
     #[test]
     fn an_absurd_round_trip_is_a_minute() {
-        let state = LinkState { cut: false, rtt_ms: u64::MAX };
+        let state = LinkState { rtt_ms: u64::MAX, ..LinkState::default() };
         assert_eq!(state.one_way(), Duration::from_secs(30));
     }
 }

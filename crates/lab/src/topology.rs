@@ -79,6 +79,7 @@ targets = [{targets}]
 agent_link = "{peer_link}"
 agent_admin = "{peer_admin}"
 gateway = "{peer_gateway}"
+controller = "{peer_controller}"
 "#,
         name = cloud.name(),
         controller = at.controller(cloud),
@@ -91,6 +92,7 @@ gateway = "{peer_gateway}"
         peer_link = at.peer_agent_link(cloud),
         peer_admin = at.peer_agent_admin(cloud),
         peer_gateway = at.peer_gateway(cloud),
+        peer_controller = at.peer_controller(cloud),
     )
 }
 

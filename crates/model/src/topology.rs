@@ -265,6 +265,9 @@ pub struct Peer {
     pub agent_admin: SocketAddr,
     /// The other site's gateway, as reached from here.
     pub gateway: SocketAddr,
+    /// The other site's controller, as reached from here. Default: the address at which it listens.
+    #[serde(default)]
+    pub controller: Option<SocketAddr>,
 }
 
 mod defaults {

@@ -22,5 +22,8 @@ pub const EXIT_USAGE: u8 = 64;
 /// Exit code for a resource that is not to be had, e.g. a port in use (`EX_UNAVAILABLE` of BSD's sysexits.h).
 pub const EXIT_UNAVAILABLE: u8 = 69;
 
+/// Exit code for something that this machine, or this user, does not allow (`EX_NOPERM` of BSD's sysexits.h).
+pub const EXIT_NOT_POSSIBLE: u8 = 77;
+
 /// Exit code for data or systems that were looked at and found wrong (`EX_DATAERR` of BSD's sysexits.h).
 pub const EXIT_WRONG: u8 = 65;

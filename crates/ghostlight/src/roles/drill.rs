@@ -1,6 +1,9 @@
 //! `ghostlight drill`: break it on purpose, measure, check. Data on stdout, talk on stderr.
 //!
-//! Exit codes: 0 without violations; 1 with any, or when the drill could not be finished; 64 for bad usage.
+//! Exit codes: 0 without violations; 1 with any, or when the drill could not be finished; 64 for bad usage; 77 where this
+//! machine or user does not allow the fault.
+
+mod faults;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -23,9 +26,52 @@ pub(crate) enum Drill {
     /// Kill the primary site under load, every process of it; measure until visitors book again; prove that no
     /// acknowledged booking is lost.
     SiteLoss(SiteLossArgs),
+    /// Kill the primary's database for good: the standby must take over, and the old primary come back as its standby.
+    DbLoss(FaultArgs),
+    /// Cut the link between the sites: nobody may take over, answers go on alone after a moment.
+    LinkCut(FaultArgs),
+    /// Lose one direction of the link: what the primary sends, then what the standby sends. Nobody may take over.
+    LinkOneWay(FaultArgs),
+    /// Let the standby's site go dark: nobody may take over, answers go on alone after a moment.
+    StandbyLoss(FaultArgs),
+    /// Kill the witness for good, and the register with it: answers go on, nobody may take over.
+    WitnessLoss(FaultArgs),
+    /// Kill the standby's controller, then the primary's: nothing may happen to visitors.
+    ControllerLoss(FaultArgs),
+    /// Let the primary stand still (SIGSTOP) and go on later: its agent for two seconds, its agent, its database, the whole
+    /// site. Only the first is to be waited for.
+    PausedPrimary(FaultArgs),
+    /// Fill the disk under the primary's database, and free it later. It needs root: exit code 77 where a small disk cannot
+    /// be mounted.
+    DiskFull(FaultArgs),
+    /// Let the primary's site, then the link, come and go: nobody may take over.
+    Flap(FaultArgs),
     /// Cut the link under load and delete the primary's log behind the standby: its position is lost. Measure until it
     /// has filled itself anew in place, and prove that both databases are equal.
     BinlogPurged(BinlogPurgedArgs),
+}
+
+/// The options of the drills that are one fault each.
+#[derive(Args)]
+pub(crate) struct FaultArgs {
+    /// How often; each round takes the next of the drill's cases. Default: each case once.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Every choice of the visitors follows from it.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Print a JSON line a round, and a summary as the last line.
+    #[arg(long)]
+    json: bool,
+    /// Use the lab that runs in this folder instead of one of the drill's own.
+    #[arg(long)]
+    attach: bool,
+    /// The folder of the lab to attach to.
+    #[arg(long, default_value = ".ghostlight", requires = "attach")]
+    folder: PathBuf,
+    /// Visitors a second.
+    #[arg(long, value_name = "N", default_value_t = 260, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
 }
 
 /// The options of `drill binlog-purged`.
@@ -86,11 +132,24 @@ pub(crate) struct SiteLossArgs {
 /// Runs a drill.
 pub(crate) fn run(drill: Drill) -> anyhow::Result<ExitCode> {
     runtime::log::start("drill");
+    match drill {
+        Drill::SiteLoss(args) => block_on(site_loss(args)),
+        Drill::BinlogPurged(args) => block_on(binlog_purged(args)),
+        Drill::DbLoss(args) => faults::run("db-loss", &args),
+        Drill::LinkCut(args) => faults::run("link-cut", &args),
+        Drill::LinkOneWay(args) => faults::run("link-one-way", &args),
+        Drill::StandbyLoss(args) => faults::run("standby-loss", &args),
+        Drill::WitnessLoss(args) => faults::run("witness-loss", &args),
+        Drill::ControllerLoss(args) => faults::run("controller-loss", &args),
+        Drill::PausedPrimary(args) => faults::run("paused-primary", &args),
+        Drill::DiskFull(args) => faults::run("disk-full", &args),
+        Drill::Flap(args) => faults::run("flap", &args),
+    }
+}
+
+fn block_on(drill: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let executor = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = match drill {
-        Drill::SiteLoss(args) => executor.block_on(Box::pin(site_loss(args))),
-        Drill::BinlogPurged(args) => executor.block_on(Box::pin(binlog_purged(args))),
-    };
+    let code = executor.block_on(Box::pin(drill));
     executor.shutdown_background();
     code
 }
@@ -246,5 +305,17 @@ pub(crate) fn print(line: &str) {
     let mut out = std::io::stdout().lock();
     if let Err(e) = writeln!(out, "{line}").and_then(|()| out.flush()) {
         tracing::debug!("stdout: {e}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_drill_of_the_table_is_a_subcommand() {
+        for row in lab::drill::table::TABLE {
+            assert!(Drill::has_subcommand(row.name), "{}", row.name);
+        }
     }
 }

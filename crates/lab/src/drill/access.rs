@@ -7,9 +7,14 @@ use std::{
     time::Duration,
 };
 
-use crate::divergence::Divergence;
+use crate::{
+    api::{Act, DiskRequest, LabView},
+    divergence::Divergence,
+    layout::Files,
+    link::LinkState,
+};
 use model::{
-    Mode, Register, Serving, Site,
+    Mode, Place, Register, Serving, Site,
     agent::{AgentStatus, Role, StandbyPhase},
     observation::View,
     plan::Steering,
@@ -26,6 +31,8 @@ use serde_json::{Value, json};
 
 /// How long one question to an admin API may take.
 const ASK: Duration = Duration::from_secs(2);
+/// Those who only watch do not wait for a process that stands still.
+const LOOK: Duration = Duration::from_millis(500);
 /// Killing and restoring a whole site takes longer: processes end and start.
 const ACT: Duration = Duration::from_secs(90);
 
@@ -76,7 +83,9 @@ pub struct Access {
     witness: Client,
     nameserver: Client,
     agents: BTreeMap<Site, Client>,
+    controllers: BTreeMap<String, Client>,
     passwords: BTreeMap<Site, Secret>,
+    files: Files,
 }
 
 impl Access {
@@ -85,8 +94,10 @@ impl Access {
         let token = secret(folder, &topology.secrets.admin_token)?;
         let client = |address| Client::new(address, token.clone());
         let mut passwords = BTreeMap::new();
-        let mut agents = BTreeMap::new();
+        let (mut agents, mut controllers) = (BTreeMap::new(), BTreeMap::new());
+        controllers.insert(Place::Witness.to_string(), client(topology.witness.controller));
         for (site, config) in &topology.sites {
+            controllers.insert(site.to_string(), client(config.controller));
             passwords.insert(site.clone(), secret(folder, &config.database.password)?);
             agents.insert(site.clone(), client(config.agent.admin));
         }
@@ -95,7 +106,9 @@ impl Access {
             witness: client(topology.witness.controller),
             nameserver: client(topology.witness.nameserver.admin),
             agents,
+            controllers,
             passwords,
+            files: Files { folder: folder.to_owned(), databases: folder.to_owned() },
             topology,
         })
     }
@@ -108,6 +121,23 @@ impl Access {
     /// What the witness's controller sees and concludes.
     pub async fn view(&self) -> Result<View, AccessError> {
         self.witness.get("/v1/view", ASK).await.map_err(ask("the witness's view"))
+    }
+
+    /// The places that have a controller.
+    pub fn places(&self) -> impl Iterator<Item = &str> {
+        self.controllers.keys().map(String::as_str)
+    }
+
+    /// What the controller at `place` sees and concludes.
+    pub async fn view_of(&self, place: &str) -> Result<View, AccessError> {
+        let missing = || AccessError::NotALab(format!("no place {place}"));
+        let controller = self.controllers.get(place).ok_or_else(missing)?;
+        controller.get("/v1/view", LOOK).await.map_err(ask("a controller's view"))
+    }
+
+    /// The file to which the controller at `place` writes its journal.
+    pub fn journal(&self, place: &str) -> PathBuf {
+        self.files.journal(place)
     }
 
     /// An agent's status.
@@ -175,6 +205,28 @@ impl Access {
     pub async fn link(&self, cut: bool, rtt_ms: u64) -> Result<Value, AccessError> {
         let link = json!({ "cut": cut, "rtt_ms": rtt_ms });
         self.control.post("/v1/lab/link", &link, ASK).await.map_err(ask("setting the link"))
+    }
+
+    /// Changes the link between the sites.
+    pub async fn set_link(&self, link: &LinkState) -> Result<LinkState, AccessError> {
+        self.control.post("/v1/lab/link", link, ASK).await.map_err(ask("setting the link"))
+    }
+
+    /// Does something to one process of the lab.
+    pub async fn act(&self, process: &str, act: Act) -> Result<Value, AccessError> {
+        let path = format!("/v1/lab/processes/{process}/{}", act.as_str());
+        self.control.post(&path, &json!({}), ACT).await.map_err(ask("acting on a process"))
+    }
+
+    /// Fills the disk of a site's database to the last page, or frees it.
+    pub async fn fill_disk(&self, site: &Site, full: bool) -> Result<DiskRequest, AccessError> {
+        let path = format!("/v1/lab/sites/{site}/disk");
+        self.control.post(&path, &DiskRequest { full }, ACT).await.map_err(ask("filling a disk"))
+    }
+
+    /// What the lab runs.
+    pub async fn lab(&self) -> Result<LabView, AccessError> {
+        self.control.get("/v1/lab", ASK).await.map_err(ask("the lab's control API"))
     }
 
     /// The lab's own account of its processes.

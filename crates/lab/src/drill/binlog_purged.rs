@@ -9,7 +9,13 @@ use mysql_async::prelude::Queryable;
 use runtime::clock::Boot;
 use serde::Serialize;
 
-use super::{Aborted, Drill, access::Access};
+use super::{
+    Aborted, Drill,
+    access::Access,
+    heard::{Judged, Listening},
+    story::Expectation,
+    wanted_per_s,
+};
 use crate::{checker::Violation, stats::rounded};
 
 /// Load before the link is cut, in seconds, at least.
@@ -43,6 +49,9 @@ pub struct Round {
     pub seed: u64,
     /// The site whose position was lost.
     pub standby: String,
+    /// What was judged.
+    #[serde(flatten)]
+    pub judged: Judged,
     /// The number of the log's file in which it stood when it went away.
     pub standby_file: Option<u64>,
     /// The oldest file that the primary still had when it came back.
@@ -89,7 +98,7 @@ pub struct Summary {
 impl Round {
     /// In short.
     pub fn summary(&self) -> Summary {
-        let Round { drill, resync_s, acknowledged, lost, double_sold, violations, .. } = *self;
+        let &Round { drill, resync_s, acknowledged, lost, double_sold, violations, .. } = self;
         Summary { drill, resync_s, acknowledged, lost, double_sold, violations }
     }
 }
@@ -109,9 +118,10 @@ pub async fn run(access: Access, config: &BinlogPurged, talk: &dyn Fn(String)) -
     drill.access.wait_for_sync(SYNC_DEADLINE).await?;
     talk(format!("the doors open, {} visitors a second", config.rate_per_s));
     let arriving = drill.crowd.open(f64::from(config.rate_per_s), 1);
-    drill.steady(&arriving, STEADY_S).await;
+    drill.steady(&arriving, STEADY_S, wanted_per_s(config.rate_per_s)).await;
 
     talk(format!("cutting the link to {standby}, and deleting the log of {primary} behind it"));
+    let listening = Listening::begin(&drill.access);
     drill.access.link(true, 0).await?;
     tokio::time::sleep(AWAY).await; // load that the standby does not see
     let slot = drill.access.status(&standby).await?.slot;
@@ -121,6 +131,7 @@ pub async fn run(access: Access, config: &BinlogPurged, talk: &dyn Fn(String)) -
     round.oldest_file = Some(purge(&drill.access, &primary, file).await?);
 
     talk("the link is back: the standby's position is lost".to_owned());
+    let reasons = listening.reasons_now();
     let returned = Boot::now();
     drill.access.link(false, 0).await?;
     match drill.access.wait_for_sync(SYNC_DEADLINE).await {
@@ -149,6 +160,11 @@ pub async fn run(access: Access, config: &BinlogPurged, talk: &dyn Fn(String)) -
     (round.lost, round.double_sold) = (checked.lost, checked.double_sold);
     violations.extend(checked.violations);
     violations.extend(drill.compare().await?);
+    let failed_over = drill.access.register().await?.epoch > register.epoch;
+    let told = listening.end().await;
+    // The link's loss has stories of its own; here nobody may be promoted, and that is all.
+    violations.extend(told.misjudged(&Expectation::default(), failed_over));
+    round.judged = told.judged(failed_over, reasons);
     round.violations = violations.len();
     violations.truncate(LISTED_MAX);
     round.violation_list = violations;

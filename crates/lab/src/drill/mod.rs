@@ -1,15 +1,21 @@
 //! Failures made on purpose, measured and checked.
 //!
 //! A drill has visitors who keep a ledger, a fault, and a checker who trusts nobody. What all drills share stands
-//! here: the waiting for `sync`, the steady load before the fault, the check behind it. Each drill is a module.
+//! here: the waiting for `sync`, the steady load before the fault, the check behind it. [`table`] has the drills that are
+//! one fault each, as a row; the others are modules.
 //!
 //! Always true here: a drill never mends what it finds. A round that could not be measured says so and counts as a
 //! violation, because "we do not know" is not "nothing was lost".
 
 pub mod access;
 pub mod binlog_purged;
+pub mod fault;
+pub mod heard;
+pub mod round;
 pub mod site_loss;
 pub mod stage;
+pub mod story;
+pub mod table;
 pub mod watch;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -32,6 +38,8 @@ use crate::{
 const CACHES: u16 = 48;
 /// Acknowledged bookings per second that must be reached in the second before a fault.
 pub const ACKNOWLEDGED_PER_S_MIN: u64 = 200;
+/// Of a smaller load, such a part must be.
+const ACKNOWLEDGED_PART: (u64, u64) = (3, 4);
 /// How long the load may take to get there.
 const STEADY_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a difference between the two databases may last after the last write.
@@ -52,6 +60,18 @@ impl From<access::AccessError> for Aborted {
     fn from(e: access::AccessError) -> Aborted {
         Aborted(e.to_string())
     }
+}
+
+/// Acknowledged bookings per second that must be reached before a fault, under a load of `rate_per_s`.
+pub fn wanted_per_s(rate_per_s: u32) -> u64 {
+    let (part, of) = ACKNOWLEDGED_PART;
+    ACKNOWLEDGED_PER_S_MIN.min(u64::from(rate_per_s) * part / of)
+}
+
+/// What the load fell short of, in words.
+pub fn shortfall(got_per_s: u64, wanted_per_s: u64) -> Option<String> {
+    (got_per_s < wanted_per_s)
+        .then(|| format!("{got_per_s} acknowledged/s before the fault, {wanted_per_s} wanted"))
 }
 
 /// The public name through one resolver's cache.
@@ -128,6 +148,17 @@ pub struct Kept {
     pub violations: Vec<Violation>,
 }
 
+impl Kept {
+    /// How the old primary is a standby again, in one word.
+    pub fn came_back(&self) -> &'static str {
+        match (self.rebuilt, self.undone) {
+            (true, _) => "rebuilt",
+            (false, true) => "reinstated",
+            (false, false) => "resynchronised",
+        }
+    }
+}
+
 impl Drill {
     /// Gathers a crowd for the running lab behind `access`.
     pub async fn prepare(access: Access, seed: u64) -> Result<Drill, Aborted> {
@@ -160,15 +191,15 @@ impl Drill {
         Ok(weak)
     }
 
-    /// Waits until the load is steady: at least `seconds`, and until one second brought
-    /// [`ACKNOWLEDGED_PER_S_MIN`], at most [`STEADY_DEADLINE`].
-    pub async fn steady(&self, arriving: &Arriving, seconds: u64) {
+    /// Waits until the load is steady: at least `seconds`, and until one second brought `wanted_per_s` acknowledged
+    /// bookings, at most [`STEADY_DEADLINE`].
+    pub async fn steady(&self, arriving: &Arriving, seconds: u64, wanted_per_s: u64) {
         let started = Boot::now();
         loop {
             // A second of load is what is waited for.
             tokio::time::sleep(Duration::from_millis(100)).await;
             let elapsed = started.elapsed();
-            let enough = self.acknowledged_last_second() >= ACKNOWLEDGED_PER_S_MIN;
+            let enough = self.acknowledged_last_second() >= wanted_per_s;
             if elapsed >= Duration::from_secs(seconds) && enough {
                 return;
             }

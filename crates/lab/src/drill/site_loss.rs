@@ -10,6 +10,9 @@ use serde::Serialize;
 use super::{
     ACKNOWLEDGED_PER_S_MIN, Aborted, Drill,
     access::Access,
+    fault::Cast,
+    heard::{Judged, Listening},
+    story::Story,
     watch::{Phases, Watch},
 };
 use crate::{
@@ -31,6 +34,13 @@ const STEADY_S: u64 = 4;
 const ROUND_S: f64 = 60.0;
 /// Violations that one line lists; the others are counted.
 const LISTED_MAX: usize = 50;
+
+/// What must be concluded of it.
+const STORY: Story = Story {
+    file: "primary-site-lost.txt",
+    text: include_str!("../../../../scenarios/primary-site-lost.txt"),
+    moment: "Both have lost it",
+};
 
 /// What is asked of the drill.
 #[derive(Clone, Debug)]
@@ -62,6 +72,9 @@ pub struct Round {
     pub killed: String,
     /// How its addresses went dark.
     pub how: String,
+    /// What was judged.
+    #[serde(flatten)]
+    pub judged: Judged,
     /// The register's mode when it was killed.
     pub mode_at_kill: String,
     /// Bookings acknowledged in the second before.
@@ -228,21 +241,20 @@ async fn round(
 
     talk(format!("round {n}: the doors open, {} visitors a second", config.rate_per_s));
     let arriving = drill.crowd.open(config.rate_per_s, n);
-    drill.steady(&arriving, STEADY_S).await;
+    drill.steady(&arriving, STEADY_S, ACKNOWLEDGED_PER_S_MIN).await;
     tokio::time::sleep(delay).await;
 
     let before = drill.access.register().await?;
     round.mode_at_kill = before.mode.as_str().to_owned();
     round.acknowledged_per_s_before_kill = drill.acknowledged_last_second();
-    if round.acknowledged_per_s_before_kill < ACKNOWLEDGED_PER_S_MIN {
-        let got = round.acknowledged_per_s_before_kill;
-        round.shortfall =
-            Some(format!("{got} acknowledged/s before the kill, {ACKNOWLEDGED_PER_S_MIN} wanted"));
-    }
+    round.shortfall = super::shortfall(round.acknowledged_per_s_before_kill, ACKNOWLEDGED_PER_S_MIN);
     talk(format!(
         "round {n}: killing {} in mode {} at {} acknowledged/s",
         before.primary, round.mode_at_kill, round.acknowledged_per_s_before_kill
     ));
+    let cast = Cast { primary: before.primary.clone(), standby: other.clone() };
+    let expected = STORY.expectation(&cast, before.epoch)?;
+    let listening = Listening::begin(&drill.access);
     let killed = drill.access.kill(&before.primary, divergence).await?;
     round.killed = before.primary.to_string();
     round.how = killed.how.clone();
@@ -331,6 +343,11 @@ async fn round(
         Err(missing) => violations.push(Violation::new("I12", missing)),
     }
     round.phases_ms = watch.end().await;
+    let failed_over = drill.access.register().await?.epoch > before.epoch;
+    let told = listening.end().await;
+    violations.extend(told.misjudged(&expected, failed_over));
+    let reasons = told.reasons_of_the_move();
+    round.judged = told.judged(failed_over, reasons);
     round.violations = violations.len();
     violations.truncate(LISTED_MAX);
     round.violation_list = violations;

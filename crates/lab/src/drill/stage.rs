@@ -33,8 +33,20 @@ pub enum Stage {
 impl Stage {
     /// Starts a lab for this process alone.
     pub async fn own(gate: bool, talk: &(dyn Fn(&str) + Send + Sync)) -> Result<Stage, Aborted> {
-        let folder = PathBuf::from(format!("/var/tmp/ghostlight-drill-{}", std::process::id()));
-        let options = LabOptions { gate, ..LabOptions::new(&folder) };
+        Stage::start(LabOptions { gate, ..LabOptions::new(Stage::folder()) }, talk).await
+    }
+
+    /// The same, with databases on disks that can be filled. The process must be in a mount namespace of its own.
+    pub async fn with_small_disks(talk: &(dyn Fn(&str) + Send + Sync)) -> Result<Stage, Aborted> {
+        Stage::start(LabOptions { small_disks: true, ..LabOptions::new(Stage::folder()) }, talk).await
+    }
+
+    fn folder() -> PathBuf {
+        PathBuf::from(format!("/var/tmp/ghostlight-drill-{}", std::process::id()))
+    }
+
+    async fn start(options: LabOptions, talk: &(dyn Fn(&str) + Send + Sync)) -> Result<Stage, Aborted> {
+        let folder = options.folder.clone();
         let lab = Lab::start(options, talk).await.map_err(|e| Aborted(e.to_string()))?;
         Ok(Stage::Own { lab: Box::new(lab), folder })
     }

@@ -1,7 +1,11 @@
 //! The crowd of a drill: accounts signed up beforehand, arrivals at a rate, and the few who measure when the
 //! service is back.
+//!
+//! A drill does not know how long it will take: on a loaded machine it is longer. So while the doors are open the
+//! [`Source`] goes on opening performances, and signing visitors up, well before the wishes come to an end.
 
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -24,12 +28,18 @@ use crate::ledger::{Acknowledged, Ledger, Outcome};
 
 /// The loader books in halls of at least so many seats: smaller ones sell out within a drill.
 const HALL_SEATS_MIN: u64 = 10_000;
-/// So many performances are enough: each costs one large page to read.
-const PERFORMANCES_MAX: usize = 20;
+/// So many performances are enough to begin with: each costs one large page to read.
+const PERFORMANCES_AT_FIRST: usize = 20;
 /// Sign-ups at a time: each costs the service a password hash.
 const SIGN_UPS_AT_ONCE: usize = 4;
 /// The password of every drill account.
 const PASSWORD: &str = "a ghost light stays on";
+/// While the doors are open there are wishes for so many seconds: more are fetched before they come to an end.
+const AHEAD_S: f64 = 20.0;
+/// How often it is looked whether more are needed.
+const LOOK: Duration = Duration::from_millis(250);
+/// Visitors who come while there is nothing to wish for wait so long for it, then the loader gives up.
+const STARVED_MAX: Duration = Duration::from_secs(60);
 /// Visitors in flight at which arrivals are refused: the loader's own memory, not the service, is at its end.
 const IN_FLIGHT_MAX: usize = 20_000;
 
@@ -52,36 +62,55 @@ pub struct Crowd {
     config: CrowdConfig,
     visitors: Visitors,
     supply: Arc<Mutex<Supply>>,
+    source: Arc<tokio::sync::Mutex<Source>>,
+}
+
+/// Where more wishes come from: performances that nobody has looked at yet, and visitors who have no account yet.
+/// What it asks of the service stands in a ledger of its own, which belongs to no round.
+#[derive(Debug)]
+struct Source {
+    config: CrowdConfig,
+    visitors: Visitors,
+    supply: Arc<Mutex<Supply>>,
+    /// Ids and account limits of the performances that are still to be read.
+    unread: VecDeque<(u32, u8)>,
     accounts: u32,
 }
 
-impl Crowd {
-    /// Reads what is on sale. Nobody has an account yet: see [`Crowd::admit`].
-    pub async fn gather(config: CrowdConfig, ledger: Arc<Ledger>) -> Result<Crowd, String> {
-        let host = config.host.as_str().into();
-        let visitors = Visitors { http: Arc::new(Http::default()), ledger, host, round: 0 };
-        let mut route = public(&config.caches, 0)?;
-        let mut on_sale = Vec::new();
-        let list = visitors.read("/api/performances", &mut route).await?;
-        for (performance, account_limit) in large_performances(&list).into_iter().take(PERFORMANCES_MAX) {
-            let seats = visitors.read(&format!("/api/performances/{performance}/seats"), &mut route).await?;
-            on_sale.push(OnSale { performance, account_limit, free: free_seats(&seats)? });
+impl Source {
+    /// Sees to it that `seats` more seats can be wished for. Returns how many visitors were signed up.
+    async fn provide(&mut self, seats: u64) -> Result<u32, String> {
+        let from = self.accounts;
+        loop {
+            let (left, free, per_account) = {
+                let supply = lock(&self.supply);
+                (supply.left(), supply.free(), supply.seats_per_account().max(1))
+            };
+            if left >= seats {
+                return Ok(self.accounts - from);
+            }
+            if free >= seats || (self.unread.is_empty() && free > left) {
+                self.sign_up((seats.min(free) - left).div_ceil(per_account)).await?;
+            } else if !self.open_one().await? {
+                return Err(format!(
+                    "only {left} of {seats} seats are left to wish for, and nothing else is on sale"
+                ));
+            }
         }
-        if on_sale.is_empty() {
-            return Err(format!("no performance with {HALL_SEATS_MIN} seats or more is on sale: {list}"));
-        }
-        let supply = Supply::new(config.seed, &config.run, on_sale);
-        // What was read on the way here is no part of any round.
-        visitors.ledger.close_round();
-        Ok(Crowd { config, visitors, supply: Arc::new(Mutex::new(supply)), accounts: 0 })
     }
 
-    /// Signs up visitors until `seats` more seats can be wished for.
-    pub async fn admit(&mut self, seats: u64) -> Result<u32, String> {
-        let missing = {
-            let supply = self.supply();
-            seats.saturating_sub(supply.left()).div_ceil(supply.seats_per_account().max(1))
-        };
+    /// Reads one more performance; `false`: there is none.
+    async fn open_one(&mut self) -> Result<bool, String> {
+        let Some(&(performance, account_limit)) = self.unread.front() else { return Ok(false) };
+        let mut route = public(&self.config.caches, performance as usize)?;
+        let path = format!("/api/performances/{performance}/seats");
+        let seats = self.visitors.read(&path, &mut route).await?;
+        self.unread.pop_front();
+        lock(&self.supply).put_on_sale(OnSale { performance, account_limit, free: free_seats(&seats)? });
+        Ok(true)
+    }
+
+    async fn sign_up(&mut self, missing: u64) -> Result<(), String> {
         let from = self.accounts;
         let to = from + u32::try_from(missing).map_err(|e| e.to_string())?;
         let sign_ups = (from..to).map(|n| {
@@ -93,15 +122,64 @@ impl Crowd {
             }
         });
         let accounts: Vec<_> = stream::iter(sign_ups).buffered(SIGN_UPS_AT_ONCE).collect().await;
-        let accounts = accounts.into_iter().collect::<Result<Vec<_>, String>>()?;
-        self.supply().admit(accounts);
+        // Whoever is known may not be asked to sign up again, whatever became of the others.
         self.accounts = to;
-        if self.supply().left() < seats {
-            return Err(format!("only {} of {seats} seats are left to wish for", self.supply().left()));
+        let accounts = accounts.into_iter().collect::<Result<Vec<_>, String>>()?;
+        lock(&self.supply).admit(accounts);
+        Ok(())
+    }
+}
+
+/// Goes on providing for `AHEAD_S` seconds, until `stop`. While the service is down it waits: nothing is used then.
+async fn keep_providing(source: Arc<tokio::sync::Mutex<Source>>, rate_per_s: f64, stop: Shutdown) {
+    let seats = whole(rate_per_s * AHEAD_S);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
         }
-        // Sign-ups belong to no round.
-        self.visitors.ledger.close_round();
-        Ok(to - from)
+        let provide = async { source.lock().await.provide(seats).await };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            provided = provide => match provided {
+                Ok(0) => {}
+                Ok(signed_up) => tracing::debug!("{signed_up} more visitors signed up"),
+                Err(e) => tracing::debug!("no more wishes for the moment: {e}"),
+            },
+        }
+    }
+}
+
+impl Crowd {
+    /// Reads what is on sale. Nobody has an account yet: see [`Crowd::admit`].
+    pub async fn gather(config: CrowdConfig, ledger: Arc<Ledger>) -> Result<Crowd, String> {
+        let host: Arc<str> = config.host.as_str().into();
+        let visitors =
+            |ledger| Visitors { http: Arc::new(Http::default()), ledger, host: host.clone(), round: 0 };
+        let supply = Arc::new(Mutex::new(Supply::new(config.seed, &config.run, Vec::new())));
+        let mut source = Source {
+            visitors: visitors(Arc::default()),
+            supply: supply.clone(),
+            unread: VecDeque::new(),
+            accounts: 0,
+            config: config.clone(),
+        };
+        let list = source.visitors.read("/api/performances", &mut public(&config.caches, 0)?).await?;
+        source.unread = on_sale(&list).into();
+        let large = source.unread.len().min(PERFORMANCES_AT_FIRST);
+        for _ in 0..large {
+            source.open_one().await?;
+        }
+        if large == 0 {
+            return Err(format!("no performance with {HALL_SEATS_MIN} seats or more is on sale: {list}"));
+        }
+        let source = Arc::new(tokio::sync::Mutex::new(source));
+        Ok(Crowd { visitors: visitors(ledger), config, supply, source })
+    }
+
+    /// Signs up visitors until `seats` more seats can be wished for.
+    pub async fn admit(&mut self, seats: u64) -> Result<u32, String> {
+        self.source.lock().await.provide(seats).await
     }
 
     /// Opens the doors: visitors arrive at `rate_per_s` on average, at random moments, until closed.
@@ -117,12 +195,13 @@ impl Crowd {
             tracker: tracker.clone(),
         };
         let task = tokio::spawn(arrivals.run(stop.clone()));
-        Arriving { stop, tracker, task }
+        let providing = tokio::spawn(keep_providing(self.source.clone(), rate_per_s, stop.clone()));
+        Arriving { stop, tracker, task, providing }
     }
 
     /// The next wish, for those who do not arrive by themselves.
     pub fn wish(&self) -> Option<Wish> {
-        self.supply().next()
+        lock(&self.supply).next()
     }
 
     /// The visitors, as they are in the round that was opened last.
@@ -182,10 +261,6 @@ impl Crowd {
         }
         returns
     }
-
-    fn supply(&self) -> MutexGuard<'_, Supply> {
-        lock(&self.supply)
-    }
 }
 
 /// Doors that are open.
@@ -194,6 +269,7 @@ pub struct Arriving {
     stop: Shutdown,
     tracker: TaskTracker,
     task: tokio::task::JoinHandle<Result<(), String>>,
+    providing: tokio::task::JoinHandle<()>,
 }
 
 impl Arriving {
@@ -202,6 +278,7 @@ impl Arriving {
         self.stop.cancel();
         self.tracker.close();
         self.tracker.wait().await;
+        self.providing.await.map_err(|e| e.to_string())?;
         self.task.await.map_err(|e| e.to_string())?
     }
 
@@ -234,9 +311,7 @@ impl Arrivals {
             if self.tracker.len() > IN_FLIGHT_MAX {
                 return Err(format!("{IN_FLIGHT_MAX} visitors are waiting; the loader lets nobody else in"));
             }
-            let Some(wish) = lock(&self.supply).next() else {
-                return Err("no seat is left to wish for; sign up more visitors".into());
-            };
+            let Some(wish) = self.wish(&stop).await? else { break };
             let cache = self.rng.random_range(0..self.caches.len());
             let mut route = public(&self.caches, cache)?;
             let visitors = self.visitors.clone();
@@ -244,6 +319,42 @@ impl Arrivals {
         }
         Ok(())
     }
+
+    /// The next wish. Where none is left, more are being provided for: they are waited for, and said to have been.
+    /// `None`: the doors closed meanwhile.
+    async fn wish(&self, stop: &Shutdown) -> Result<Option<Wish>, String> {
+        let began = Instant::now();
+        loop {
+            let wish = lock(&self.supply).next();
+            if wish.is_some() {
+                if began.elapsed() > LOOK {
+                    tracing::warn!(
+                        "the loader had nothing to wish for, for {:?}: visitors came later",
+                        began.elapsed()
+                    );
+                }
+                return Ok(wish);
+            }
+            if began.elapsed() > STARVED_MAX {
+                return Err(format!("for {STARVED_MAX:?} no seat was left to wish for"));
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(LOOK / 10) => {}
+            }
+        }
+    }
+}
+
+/// A count of seats: small and positive.
+fn whole(positive: f64) -> u64 {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count of seats: small and positive"
+    )]
+    let whole = positive.max(0.0).ceil() as u64;
+    whole
 }
 
 fn public(caches: &[Arc<dyn Names>], n: usize) -> Result<Route, String> {
@@ -255,22 +366,26 @@ fn lock(supply: &Mutex<Supply>) -> MutexGuard<'_, Supply> {
     supply.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ids and account limits of the performances on sale in large halls, in the order of their ids.
-fn large_performances(list: &Value) -> Vec<(u32, u8)> {
+/// Ids and account limits of the performances on sale: large halls first, in the order of their ids; then, if there
+/// is a large one at all, the smaller ones.
+fn on_sale(list: &Value) -> Vec<(u32, u8)> {
     let items = list.as_array().or_else(|| list.get("performances").and_then(Value::as_array));
-    let mut large: Vec<(u32, u8)> = items
+    let mut all: Vec<(bool, u32, u8)> = items
         .into_iter()
         .flatten()
-        .filter(|p| p.get("capacity").and_then(Value::as_u64).is_some_and(|c| c >= HALL_SEATS_MIN))
         .filter(|p| p.get("sale").and_then(Value::as_str).is_none_or(|sale| sale == "open"))
         .filter_map(|p| {
+            let small = p.get("capacity").and_then(Value::as_u64)? < HALL_SEATS_MIN;
             let id = p.get("id").and_then(Value::as_u64)?;
             let limit = p.get("account_limit").and_then(Value::as_u64)?;
-            Some((id.try_into().ok()?, limit.try_into().ok()?))
+            Some((small, id.try_into().ok()?, limit.try_into().ok()?))
         })
         .collect();
-    large.sort_unstable();
-    large
+    all.sort_unstable();
+    if all.first().is_none_or(|(small, ..)| *small) {
+        return Vec::new();
+    }
+    all.into_iter().map(|(_, id, limit)| (id, limit)).collect()
 }
 
 /// The free seats of a performance: `<section>-<row>-<number>` of every section, without those taken.
@@ -298,14 +413,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_loader_books_where_there_is_room() {
+    fn the_loader_books_where_there_is_room_and_elsewhere_at_last() {
         let list = json!([
             { "id": 9, "capacity": 15_000, "account_limit": 4, "sale": "open" },
             { "id": 3, "capacity": 300, "account_limit": 2, "sale": "open" },
             { "id": 4, "capacity": 15_000, "account_limit": 4, "sale": "not_yet" },
             { "id": 2, "capacity": 15_000, "account_limit": 2, "sale": "open" },
         ]);
-        assert_eq!(large_performances(&list), [(2, 2), (9, 4)]);
+        assert_eq!(on_sale(&list), [(2, 2), (9, 4), (3, 2)]);
+        assert_eq!(on_sale(&json!([{ "id": 3, "capacity": 300, "account_limit": 2 }])), []);
     }
 
     #[test]

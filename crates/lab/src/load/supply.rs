@@ -61,6 +61,12 @@ impl Supply {
         }
     }
 
+    /// One more performance.
+    pub fn put_on_sale(&mut self, mut performance: OnSale) {
+        performance.free.shuffle(&mut self.rng);
+        self.performances.push(performance);
+    }
+
     /// More visitors.
     pub fn admit(&mut self, accounts: impl IntoIterator<Item = Account>) {
         self.accounts.extend(accounts.into_iter().map(Arc::new));
@@ -73,11 +79,19 @@ impl Supply {
 
     /// How many more seats can be wished for: by limits and by free seats.
     pub fn left(&self) -> u64 {
+        self.left_by_limits().min(self.free())
+    }
+
+    /// Seats that nobody has wished for.
+    pub fn free(&self) -> u64 {
+        self.performances.iter().map(|p| p.free.len() as u64).sum()
+    }
+
+    /// Seats that the accounts may still take, however many are free.
+    fn left_by_limits(&self) -> u64 {
         let accounts = self.accounts.len() as u64;
-        let by_limit: u64 = self.performances.iter().map(|p| u64::from(p.account_limit) * accounts).sum();
         let used: u64 = self.used.values().map(|n| u64::from(*n)).sum();
-        let free: u64 = self.performances.iter().map(|p| p.free.len() as u64).sum();
-        (by_limit - used.min(by_limit)).min(free)
+        (self.seats_per_account() * accounts).saturating_sub(used)
     }
 
     /// Seats that one more account may take in all.
@@ -190,6 +204,18 @@ mod tests {
     fn one_seed_gives_one_sequence() {
         assert_eq!(all(supply(7)), all(supply(7)));
         assert_ne!(all(supply(7)), all(supply(8)));
+    }
+
+    #[test]
+    fn another_performance_is_wished_for_by_those_who_are_there_already() {
+        let mut supply = supply(7);
+        let before = supply.by_ref().count();
+        assert!(before > 0 && supply.next().is_none() && supply.left() == 0);
+        let free = (0..500).map(|n| format!("B-{n}")).collect();
+        supply.put_on_sale(OnSale { performance: 3, account_limit: 4, free });
+        assert_eq!(supply.left(), 400, "100 accounts, four seats each");
+        assert!(supply.all(|wish| wish.performance == 3));
+        assert_eq!((supply.left(), supply.free()), (0, 100));
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub enum Event {
     Kill,
     /// It is to die at once, and is still wanted: what a crash looks like.
     Crash,
+    /// It is to stand still, as a machine that is suspended does: it neither ends nor answers.
+    Pause,
+    /// It may go on.
+    Resume,
     /// It was started.
     Started {
         /// Its process number.
@@ -42,8 +46,12 @@ pub enum Event {
 pub enum Effect {
     /// Start it, and tell how that went.
     Start,
-    /// Send SIGTERM.
+    /// Send SIGTERM, and SIGCONT behind it: who stands still cannot tidy up.
     AskToEnd,
+    /// Send SIGSTOP.
+    Pause,
+    /// Send SIGCONT.
+    Resume,
     /// Send SIGKILL.
     Kill,
 }
@@ -133,7 +141,9 @@ impl Core {
                 None
             }
             (Event::Crash, State::Up { .. }) => Some(Effect::Kill),
-            (Event::Crash, _) => None,
+            (Event::Pause, State::Up { .. }) => Some(Effect::Pause),
+            (Event::Resume, State::Up { .. }) => Some(Effect::Resume),
+            (Event::Crash | Event::Pause | Event::Resume, _) => None,
             (Event::Started { pid }, _) => {
                 self.state = State::Up { pid, since_ms: now_ms };
                 // It may have become unwanted while it was being started.
@@ -240,6 +250,17 @@ mod tests {
         assert_eq!(core.step(30, Event::Crash), Some(Effect::Kill));
         wait_after_end(&mut core, 31);
         assert_eq!(core.pid(), Some(8));
+    }
+
+    #[test]
+    fn only_a_process_that_is_up_stands_still_and_one_that_is_to_end_does_not() {
+        let mut core = Core::new(END_WITHIN_MS);
+        assert_eq!(core.step(0, Event::Pause), None);
+        let mut core = running(0);
+        assert_eq!(core.step(10, Event::Pause), Some(Effect::Pause));
+        assert_eq!(core.step(20, Event::Resume), Some(Effect::Resume));
+        assert_eq!(core.step(30, Event::Stop), Some(Effect::AskToEnd));
+        assert_eq!(core.step(40, Event::Pause), None);
     }
 
     #[test]

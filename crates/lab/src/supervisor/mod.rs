@@ -94,6 +94,16 @@ impl Keeper {
         self.order(Event::Kill);
     }
 
+    /// Lets it stand still (SIGSTOP): it is there, and does nothing.
+    pub fn pause(&self) {
+        self.order(Event::Pause);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.order(Event::Resume);
+    }
+
     /// Asks it to end, without waiting; [`Keeper::at_rest`] waits.
     pub fn stop(&self) {
         self.order(Event::Stop);
@@ -155,7 +165,12 @@ async fn keep(spec: Spec, mut orders: mpsc::UnboundedReceiver<Event>, tell: watc
                     };
                     core.step(Boot::now().as_ms(), event)
                 }
-                Effect::AskToEnd => signal(&spec.name, &core, Signal::TERM),
+                Effect::AskToEnd => {
+                    signal(&spec.name, &core, Signal::TERM);
+                    signal(&spec.name, &core, Signal::CONT)
+                }
+                Effect::Pause => signal(&spec.name, &core, Signal::STOP),
+                Effect::Resume => signal(&spec.name, &core, Signal::CONT),
                 Effect::Kill => signal(&spec.name, &core, Signal::KILL),
             };
         }

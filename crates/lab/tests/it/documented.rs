@@ -8,7 +8,7 @@ use lab::{
         booking::{self, Line},
     },
     drill::{
-        binlog_purged,
+        binlog_purged, round,
         site_loss::{self, Round},
         watch::Phases,
     },
@@ -49,6 +49,17 @@ fn the_site_loss_drill() {
     check(COMMAND, "A line a round", &[Round::default()]);
     check(COMMAND, "`phases_ms`", &[Phases::default()]);
     check(COMMAND, "The summary", &[site_loss::Summary::default()]);
+}
+
+#[test]
+fn the_drills_of_one_fault() {
+    const COMMAND: &str = "`ghostlight drill db-loss|";
+    check(COMMAND, "A line a round", &[round::Round::default()]);
+    check(COMMAND, "The summary", &[round::Summary::default()]);
+    let heading = DOCUMENT.lines().find(|line| line.contains(COMMAND)).expect("the heading");
+    for row in lab::drill::table::TABLE {
+        assert!(heading.split(['|', ' ']).any(|word| word == row.name), "{} is not documented", row.name);
+    }
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use lab::link::{self, LinkControl, LinkState, Way};
+use lab::{
+    layout::Cloud,
+    link::{self, LinkControl, LinkState, Way},
+};
 use runtime::process::Shutdown;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Looked at for so long to see that nothing happens. Too short a look proves less; it never fails wrongly.
 const A_LOOK: Duration = Duration::from_millis(150);
 
-const WHOLE: LinkState = LinkState { cut: false, rtt_ms: 0 };
-const CUT: LinkState = LinkState { cut: true, rtt_ms: 0 };
+const WHOLE: LinkState = LinkState { cut: false, lost_from: None, rtt_ms: 0 };
+const CUT: LinkState = LinkState { cut: true, ..WHOLE };
 
 /// A link with one way, and the far end's listener.
 struct Span {
@@ -30,7 +33,7 @@ impl Span {
     async fn new() -> Span {
         let far = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = far.local_addr().unwrap();
-        let way = Way { what: "test".into(), listen: ([127, 0, 0, 1], 0).into(), to };
+        let way = Way { what: "test".into(), near: Cloud::Aws, listen: ([127, 0, 0, 1], 0).into(), to };
         let open = link::listen(&[way]).await.unwrap();
         let near = open[0].local_addr().unwrap();
         let (control, shutdown) = (LinkControl::new(), Shutdown::new());
@@ -93,6 +96,26 @@ async fn a_cut_is_silence_both_ways_and_healing_loses_nothing() {
 }
 
 #[tokio::test]
+async fn one_direction_alone_may_be_lost_and_nobody_can_connect_then() {
+    let span = Span::new().await;
+    // The near end is aws's.
+    let (mut near, mut far) = span.connect().await;
+    span.control.set(LinkState { lost_from: Some(Cloud::Aws), ..WHOLE });
+    send(&mut far, "back").await;
+    expect(&mut near, "back").await;
+    send(&mut near, "there").await;
+    expect_silence(&mut far).await;
+    let _mute = timeout(PATIENCE, TcpStream::connect(span.near)).await.unwrap().unwrap();
+    assert!(timeout(A_LOOK, span.far.accept()).await.is_err(), "a handshake needs both directions");
+    span.control.set(LinkState { lost_from: Some(Cloud::Nhn), ..WHOLE });
+    expect(&mut far, "there").await;
+    send(&mut far, "and back").await;
+    expect_silence(&mut near).await;
+    span.control.set(WHOLE);
+    expect(&mut near, "and back").await;
+}
+
+#[tokio::test]
 async fn who_connects_during_a_cut_is_mute_until_it_heals() {
     let span = Span::new().await;
     span.control.set(CUT);
@@ -120,7 +143,7 @@ async fn an_end_during_a_cut_is_noticed_after_it() {
 async fn a_round_trip_takes_at_least_what_was_asked() {
     let span = Span::new().await;
     let (mut near, mut far) = span.connect().await;
-    span.control.set(LinkState { cut: false, rtt_ms: 80 });
+    span.control.set(LinkState { rtt_ms: 80, ..WHOLE });
     for _ in 0..3 {
         let sent = Instant::now();
         send(&mut near, "ping").await;
@@ -138,7 +161,7 @@ async fn a_round_trip_takes_at_least_what_was_asked() {
 #[tokio::test]
 async fn one_side_may_finish_speaking_and_still_listen() {
     let span = Span::new().await;
-    span.control.set(LinkState { cut: false, rtt_ms: 10 });
+    span.control.set(LinkState { rtt_ms: 10, ..WHOLE });
     let (mut near, mut far) = span.connect().await;
     send(&mut near, "question").await;
     near.shutdown().await.unwrap();
@@ -167,9 +190,9 @@ async fn a_large_stream_arrives_whole_and_in_order_while_the_link_changes_under_
     let control = span.control.clone();
     let weather = tokio::spawn(async move {
         for rtt_ms in [0, 8, 1, 4].into_iter().cycle() {
-            control.set(LinkState { cut: true, rtt_ms });
+            control.set(LinkState { cut: true, rtt_ms, ..WHOLE });
             tokio::time::sleep(Duration::from_millis(3)).await; // a short cut
-            control.set(LinkState { cut: false, rtt_ms });
+            control.set(LinkState { rtt_ms, ..WHOLE });
             tokio::time::sleep(Duration::from_millis(10)).await; // some traffic
         }
     });
@@ -204,7 +227,7 @@ async fn a_far_side_that_refuses_ends_the_connection() {
     let to = gone.local_addr().unwrap();
     drop(gone);
     assert_ne!(far, to);
-    let way = Way { what: "test".into(), listen: ([127, 0, 0, 1], 0).into(), to };
+    let way = Way { what: "test".into(), near: Cloud::Aws, listen: ([127, 0, 0, 1], 0).into(), to };
     let open = link::listen(&[way]).await.unwrap();
     let near = open[0].local_addr().unwrap();
     tokio::spawn(link::run(open, LinkControl::new(), span.shutdown.clone()));

@@ -34,6 +34,7 @@ use super::{
 };
 use crate::{
     drill::Aborted,
+    layout::Cloud,
     ledger::to_f64,
     link::{self, LinkControl, LinkState, Way},
     stats::{Samples, rounded},
@@ -300,12 +301,17 @@ impl Link {
         if rtt_ms == 0 {
             return Ok(Link { near: shipper, stop });
         }
-        let way = Way { what: "the bench's link".into(), listen: ([127, 0, 0, 1], 0).into(), to: shipper };
+        let way = Way {
+            what: "the bench's link".into(),
+            near: Cloud::Aws,
+            listen: ([127, 0, 0, 1], 0).into(),
+            to: shipper,
+        };
         let open = link::listen(&[way]).await.map_err(because("the link"))?;
         let near = open.first().map(link::OpenWay::local_addr).transpose().map_err(because("the link"))?;
         let near = near.ok_or_else(|| "the link has no end".to_owned())?;
         let control = LinkControl::new();
-        control.set(LinkState { cut: false, rtt_ms });
+        control.set(LinkState { rtt_ms, ..LinkState::default() });
         tokio::spawn(link::run(open, control, stop.clone()));
         Ok(Link { near, stop })
     }

@@ -1,17 +1,19 @@
-//! The register, as its drivers offer it: read, compare-and-set, and the leader's lease.
+//! The register, as its drivers offer it: read, compare-and-set, the leader's lease, and the operators' orders.
 //!
 //! Always true of every driver:
 //! - a record that was read, or told as `Swapped`, is durable: no later restart takes it back;
 //! - of two compare-and-sets that name the same version, at most one becomes the record;
 //! - an error of [`Register::cas`] says nothing about the outcome. Repeating the identical request is safe: it
 //!   is answered `Swapped` if it had succeeded and nothing newer came after it;
+//! - the orders are a key of their own with a version of their own: changing them changes no record, and the other way
+//!   round. What was said of the record's durability and of racers is true of them, too;
 //! - the lease only avoids double work; no driver promises that two never believe they hold it.
 
 use std::sync::Arc;
 
 use model::{
     Register as Record,
-    register::{CasReply, CasRequest, LeaseReply, LeaseRequest},
+    register::{CasReply, CasRequest, LeaseReply, LeaseRequest, Orders, OrdersReply, OrdersRequest},
 };
 
 use crate::local::{register_file::RegisterFile, register_remote::RemoteRegister};
@@ -26,6 +28,15 @@ pub trait Register: Send + Sync {
 
     /// Takes, renews, gives up (`ttl_ms` 0 by the holder) or looks at (`ttl_ms` 0 by another) the leader's lease.
     fn lease(&self, request: LeaseRequest) -> impl Future<Output = Result<LeaseReply, RegisterError>> + Send;
+
+    /// The operators' orders as they stand; the default ones, version 0, where nobody has ever ordered anything.
+    fn orders(&self) -> impl Future<Output = Result<Orders, RegisterError>> + Send;
+
+    /// Replaces the orders if they are still at the expected version ([`Orders::changed_by`] says what it comes to).
+    fn set_orders(
+        &self,
+        request: OrdersRequest,
+    ) -> impl Future<Output = Result<OrdersReply, RegisterError>> + Send;
 }
 
 /// Why the register gave no answer, by what may be done about it.
@@ -95,6 +106,20 @@ impl Register for AnyRegister {
         match self {
             AnyRegister::File(driver) => driver.lease(request).await,
             AnyRegister::Remote(driver) => driver.lease(request).await,
+        }
+    }
+
+    async fn orders(&self) -> Result<Orders, RegisterError> {
+        match self {
+            AnyRegister::File(driver) => driver.orders().await,
+            AnyRegister::Remote(driver) => driver.orders().await,
+        }
+    }
+
+    async fn set_orders(&self, request: OrdersRequest) -> Result<OrdersReply, RegisterError> {
+        match self {
+            AnyRegister::File(driver) => driver.set_orders(request).await,
+            AnyRegister::Remote(driver) => driver.set_orders(request).await,
         }
     }
 }

@@ -1,23 +1,31 @@
 //! The controller's admin API; on the witness, the register's too.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Query, State},
     routing::{get, post},
 };
 use cloud::{
     local::register_file::RegisterFile,
-    register::{Register as _, RegisterError},
+    register::{AnyRegister, Register as _, RegisterError},
 };
 use model::{
-    Register,
+    Place, Register,
     observation::{Observation, View},
-    register::{CasReply, CasRequest, LeaseReply, LeaseRequest},
+    register::{CasReply, CasRequest, LeaseReply, LeaseRequest, Orders, OrdersReply, OrdersRequest},
 };
-use runtime::{admin::ApiError, clock::Boot};
+use runtime::{
+    admin::ApiError,
+    clock::{Boot, Wall},
+};
 use tokio::sync::watch;
+
+use crate::{
+    journal,
+    order::{self, Desk},
+};
 
 /// What the loop shows to the outside, as of one moment.
 #[derive(Clone, Debug)]
@@ -47,10 +55,46 @@ pub fn register_routes(register: Arc<RegisterFile>) -> Router {
         .with_state(register)
 }
 
+/// `POST /v1/failover`.
+pub fn order_routes(desk: Desk) -> Router {
+    Router::new().route("/v1/failover", post(order::failover)).with_state(desk)
+}
+
+/// `GET /v1/journal`.
+pub fn journal_routes(place: Place, path: PathBuf) -> Router {
+    let told = async |State((place, path)): State<(Place, PathBuf)>, Query(asked): Query<journal::Asked>| {
+        let read = tokio::task::spawn_blocking(move || journal::read(place, &path, &asked));
+        match read.await {
+            Ok(Ok(told)) => Ok(Json(told)),
+            Ok(Err(e)) => Err(ApiError::unavailable(format!("the journal cannot be read: {e}"))),
+            Err(e) => Err(ApiError::unavailable(format!("the journal's reader ended early: {e}"))),
+        }
+    };
+    Router::new().route("/v1/journal", get(told)).with_state((place, path))
+}
+
+/// `GET` and `POST /v1/orders`, on every controller: whoever is asked asks the register.
+pub fn orders_routes(register: AnyRegister) -> Router {
+    Router::new().route("/v1/orders", get(orders).post(set_orders)).with_state(register)
+}
+
+async fn orders(State(register): State<AnyRegister>) -> Result<Json<Orders>, ApiError> {
+    register.orders().await.map(Json).map_err(refusal)
+}
+
+async fn set_orders(
+    State(register): State<AnyRegister>,
+    Json(request): Json<OrdersRequest>,
+) -> Result<Json<OrdersReply>, ApiError> {
+    register.set_orders(request).await.map(Json).map_err(refusal)
+}
+
 async fn observations(State(snapshot): State<watch::Receiver<Arc<Snapshot>>>) -> Json<Vec<Observation>> {
     let snapshot = snapshot.borrow().clone();
     let by_ms = u64::try_from(snapshot.at.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Json(snapshot.observations.iter().cloned().map(|o| o.aged(by_ms)).collect())
+    let wall_ms = Some(Wall::now().as_ms());
+    let told = |o: &Observation| Observation { wall_ms, ..o.clone().aged(by_ms) };
+    Json(snapshot.observations.iter().map(told).collect())
 }
 
 async fn view(State(snapshot): State<watch::Receiver<Arc<Snapshot>>>) -> Result<Json<View>, ApiError> {
@@ -77,7 +121,7 @@ async fn lease(
     register.lease(request).await.map(Json).map_err(refusal)
 }
 
-fn refusal(e: RegisterError) -> ApiError {
+pub(crate) fn refusal(e: RegisterError) -> ApiError {
     if e.is_worth_retrying() {
         ApiError::unavailable(e.to_string())
     } else {

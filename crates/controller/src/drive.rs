@@ -10,11 +10,15 @@
 
 use std::collections::BTreeMap;
 
-use decide::{World, check, judge, world::Heard};
+use decide::{
+    World, check, judge,
+    world::{Beliefs, Heard},
+};
 use model::{
     Epoch, Mode, Place, Register, Site, Step, Verdict,
     agent::AgentStatus,
     observation::{Observation, ProbeResult, View},
+    orders::Orders,
     plan::Steering,
     register::{LeaseReply, LeaseRequest},
     topology::Policy,
@@ -22,7 +26,7 @@ use model::{
 
 use crate::{
     execute::Outcome,
-    journal::{Entry, What},
+    journal::{Entry, Sighting, What},
     lease::Leadership,
     probe::{Tally, Target},
 };
@@ -73,6 +77,13 @@ pub enum Event {
         /// The record.
         record: Option<Register>,
     },
+    /// The operators' orders were read, or did not come.
+    OrdersRead {
+        /// When the question was sent.
+        sent_ms: u64,
+        /// The orders.
+        orders: Option<Orders>,
+    },
     /// The register answered a question for the lease, or did not.
     Leased {
         /// When the question was sent.
@@ -119,6 +130,8 @@ pub enum Effect {
     },
     /// Read the register.
     ReadRegister,
+    /// Read the operators' orders, at the register.
+    ReadOrders,
     /// Ask the name server where it leads.
     ReadSteering,
     /// Ask for the lease.
@@ -150,6 +163,9 @@ pub struct Core {
     /// register has truly gone back.
     register_heard_at_ms: u64,
     register_questions: u32,
+    /// The operators' orders, and when the question was sent to which they came.
+    orders: Option<(Orders, u64)>,
+    orders_questions: u32,
     /// When the register's epoch was seen to begin; `None` if that was before our own beginning.
     epoch_since_ms: Option<u64>,
     steering: Option<(Steering, u64)>,
@@ -178,6 +194,8 @@ struct Other {
     told: Vec<Observation>,
     sent_ms: u64,
     questions: u32,
+    /// By how much its clock is ahead of ours at least.
+    clock_ahead_ms: Option<i64>,
 }
 
 /// When each of the recurring questions is due.
@@ -207,6 +225,8 @@ impl Core {
             register_read_at_ms: 0,
             register_heard_at_ms: 0,
             register_questions: 0,
+            orders: None,
+            orders_questions: 0,
             epoch_since_ms: None,
             steering: None,
             promoted: None,
@@ -238,6 +258,9 @@ impl Core {
                     other.questions = other.questions.saturating_sub(1);
                     if let Some(observations) = observations.filter(|_| sent_ms >= other.sent_ms) {
                         // A place speaks for itself only.
+                        let their_wall_ms = observations.iter().find_map(|o| o.wall_ms);
+                        other.clock_ahead_ms = their_wall_ms
+                            .map(|theirs| clock_ahead_ms(theirs, wall_ms, now_ms.saturating_sub(sent_ms)));
                         other.told = observations.into_iter().filter(|o| o.by == place).collect();
                         other.sent_ms = sent_ms;
                     }
@@ -247,6 +270,19 @@ impl Core {
                 self.register_questions = self.register_questions.saturating_sub(1);
                 if let Some(record) = record {
                     self.learn(now_ms, sent_ms, record);
+                }
+            }
+            Event::OrdersRead { sent_ms, orders } => {
+                self.orders_questions = self.orders_questions.saturating_sub(1);
+                // An answer that was overtaken by a newer question's says nothing.
+                let newer = self.orders.as_ref().is_none_or(|(_, known_ms)| sent_ms >= *known_ms);
+                if let Some(orders) = orders.filter(|_| newer) {
+                    let known = self.orders.as_ref().map_or(0, |(known, _)| known.version);
+                    if known != orders.version {
+                        let orders = Box::new(orders.clone());
+                        effects.push(self.note(now_ms, wall_ms, What::Ordered { orders }));
+                    }
+                    self.orders = Some((orders, sent_ms));
                 }
             }
             Event::Leased { sent_ms, request, reply } => match reply {
@@ -274,7 +310,9 @@ impl Core {
     pub fn observations(&self, now_ms: u64) -> Vec<Observation> {
         let primary = self.register.as_ref().map(|r| &r.value.primary);
         let told = |own: &Own, target| {
-            own.tallies.get(&target).map_or_else(model::observation::Probe::never, |t| t.told(now_ms))
+            own.tallies
+                .get(&target)
+                .map_or_else(model::observation::Probe::never, |t| t.told(now_ms, self.policy.flap_window_ms))
         };
         self.own
             .iter()
@@ -286,6 +324,7 @@ impl Core {
                 gateway: told(own, Target::Gateway),
                 agent: told(own, Target::Agent),
                 status: own.status.clone(),
+                wall_ms: None, // told by the clock of the moment of telling, in `api`
             })
             .collect()
     }
@@ -293,7 +332,11 @@ impl Core {
     /// Everything that is known and judged, for the admin API.
     pub fn view(&self, now_ms: u64) -> View {
         let world = self.world(now_ms, 0);
+        let loss_s_max =
+            Beliefs::form(&world, &self.policy).and_then(|beliefs| decide::rules::loss_s_max(&beliefs));
         View {
+            loss_s_max,
+            orders: world.orders.map(|orders| orders.value),
             place: self.place.clone(),
             leader: self.leadership.holder().map(str::to_owned),
             register_age_ms: world.register.as_ref().map(|r| r.age_ms),
@@ -329,6 +372,9 @@ impl Core {
                         continue;
                     }
                     self.sequence += 1;
+                    if let Some(own) = self.own.get_mut(of) {
+                        own.tallies.entry(target).or_default().sent(now_ms, self.sequence);
+                    }
                     effects.push(Effect::Probe { of: of.clone(), target, sequence: self.sequence });
                 }
             }
@@ -345,9 +391,15 @@ impl Core {
                 effects.push(Effect::Ask { place: place.clone() });
             }
         }
-        if is_due(&mut self.due.register_ms, interval_ms) && self.register_questions < QUESTIONS_MAX {
-            self.register_questions += 1;
-            effects.push(Effect::ReadRegister);
+        if is_due(&mut self.due.register_ms, interval_ms) {
+            if self.register_questions < QUESTIONS_MAX {
+                self.register_questions += 1;
+                effects.push(Effect::ReadRegister);
+            }
+            if self.orders_questions < QUESTIONS_MAX {
+                self.orders_questions += 1;
+                effects.push(Effect::ReadOrders);
+            }
         }
         if is_due(&mut self.due.steering_ms, STEERING_INTERVAL_MS) {
             effects.push(Effect::ReadSteering);
@@ -445,6 +497,15 @@ impl Core {
             steering: steering.map(|(s, _)| s.clone()),
             refused: self.refused.clone(),
             epoch_age_ms: self.epoch_since_ms.map_or(u64::MAX, |since| now_ms.saturating_sub(since)),
+            orders: self.orders.as_ref().map(|(orders, sent_ms)| Heard {
+                value: orders.clone(),
+                age_ms: now_ms.saturating_sub(*sent_ms),
+            }),
+            clocks_ahead_ms: self
+                .others
+                .iter()
+                .filter_map(|(place, other)| Some((place.clone(), other.clock_ahead_ms?)))
+                .collect(),
             wall_ms,
         }
     }
@@ -457,7 +518,9 @@ impl Core {
         self.verdict = verdict;
         if changed {
             let verdict = self.verdict.clone();
-            effects.push(self.note(now_ms, wall_ms, What::Judged { verdict }));
+            let register = world.register.as_ref().map(|r| Box::new(r.value.clone()));
+            let seen = Sighting::all(&world);
+            effects.push(self.note(now_ms, wall_ms, What::Judged { verdict, seen, register }));
         }
         self.resting.retain(|(_, until_ms)| now_ms < *until_ms);
         let Some(register) = world.register.as_ref().filter(|_| self.leads(now_ms)) else { return };
@@ -492,6 +555,20 @@ impl Core {
             epoch: self.register.as_ref().map(|r| r.value.epoch),
             what,
         }))
+    }
+}
+
+/// By how much a clock that showed `theirs` is ahead of ours, which shows `wall_ms` now, if the question was sent
+/// `way_ms` ago. It was read at some moment in between, so only what no such moment explains counts.
+fn clock_ahead_ms(theirs: u64, wall_ms: u64, way_ms: u64) -> i64 {
+    let earliest = wall_ms.saturating_sub(way_ms);
+    let ms = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    if theirs > wall_ms {
+        ms(theirs - wall_ms)
+    } else if theirs < earliest {
+        -ms(earliest - theirs)
+    } else {
+        0
     }
 }
 

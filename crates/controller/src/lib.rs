@@ -24,6 +24,7 @@ pub mod execute;
 pub mod journal;
 pub mod lease;
 pub mod metrics;
+pub mod order;
 pub mod probe;
 mod run;
 

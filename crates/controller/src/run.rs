@@ -25,6 +25,7 @@ use crate::{
     execute::Hands,
     journal,
     metrics::ControllerMetrics,
+    order::Desk,
     probe::Eyes,
 };
 
@@ -56,7 +57,11 @@ pub async fn run(listener: TcpListener, setup: Setup, shutdown: Shutdown) -> std
 
     let first = Snapshot { at: Boot::now(), observations: Vec::new(), view: None };
     let (show, shown) = watch::channel(Arc::new(first));
-    let mut routes: Router = api::routes(shown);
+    let desk = Desk { register: register.clone(), snapshot: shown.clone(), sites: sites.clone() };
+    let mut routes: Router = api::routes(shown)
+        .merge(api::orders_routes(register.clone()))
+        .merge(api::order_routes(desk))
+        .merge(api::journal_routes(place.clone(), journal.clone()));
     if let AnyRegister::File(file) = &register {
         routes = routes.merge(api::register_routes(file.clone()));
     }
@@ -197,6 +202,13 @@ impl Limbs {
                 self.spawn(async move {
                     let record = heard(register.read().await);
                     Event::RegisterRead { sent_ms, record }
+                });
+            }
+            Effect::ReadOrders => {
+                let register = self.register.clone();
+                self.spawn(async move {
+                    let orders = heard(register.orders().await);
+                    Event::OrdersRead { sent_ms, orders }
                 });
             }
             Effect::ReadSteering => {

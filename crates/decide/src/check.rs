@@ -42,7 +42,10 @@ pub fn lint(plan: &Plan, register: &Register) -> Vec<Fault> {
                 must(record.version == now.version + 1, "its version is not the register's plus one");
                 must(record.epoch == now.epoch.next(), "its epoch is not the register's plus one");
                 must(record.primary != now.primary, "it names the site that is primary already");
-                must(now.mode == Mode::Sync, "in solo nothing moves by itself");
+                let ordered = record.forced_now().is_some();
+                must(now.mode == Mode::Sync || ordered, "in solo nothing moves by itself");
+                let told = record.forced_now().is_none_or(|forced| forced.out_of == now.mode);
+                must(told, "it names another mode than the one that it moves out of");
                 must(record.mode == Mode::Solo, "an epoch begins in solo");
                 must(
                     record.standby_incarnation == now.standby_incarnation,
@@ -52,6 +55,8 @@ pub fn lint(plan: &Plan, register: &Register) -> Vec<Fault> {
                 now = record.clone();
             }
             Step::Promote { site, epoch } => {
+                let waits = i > 0 && now.forced_now().is_some_and(|forced| forced.out_of == Mode::Solo);
+                must(!waits, "out of solo nobody is promoted before the old primary's lease has ended");
                 must(*site == now.primary, "the register does not name the site to be promoted");
                 must(*epoch == now.epoch, "it is stamped with another epoch than the register's");
             }
@@ -72,7 +77,7 @@ pub fn lint(plan: &Plan, register: &Register) -> Vec<Fault> {
 
 #[cfg(test)]
 mod tests {
-    use model::{Epoch, Incarnation, Site};
+    use model::{Epoch, Incarnation, Site, register::Forced};
 
     use super::*;
 
@@ -143,6 +148,20 @@ mod tests {
         check(&sync, with_record(|r| r.primary = Site::new("nhn")), "primary already");
         check(&sync, with_record(|r| r.mode = Mode::Sync), "begins in solo");
         check(&sync, with_record(|r| r.standby_incarnation = Incarnation(3)), "another incarnation");
+        let forced =
+            |epoch, out_of| Some(Forced { epoch: Epoch(epoch), out_of, accept_loss_s: 9, by: "kim".into() });
+        let ordered = |forced: Option<Forced>, steps: usize| {
+            move |s: &mut Vec<Step>| {
+                s[0] = Step::MoveRegister { record: Register { forced, ..moved() } };
+                s.truncate(steps);
+            }
+        };
+        let solo = register(Mode::Solo);
+        check(&solo, ordered(forced(4, Mode::Solo), 1), "");
+        check(&solo, ordered(forced(4, Mode::Solo), 2), "before the old primary's lease has ended");
+        check(&solo, ordered(forced(3, Mode::Solo), 1), "in solo nothing moves");
+        check(&solo, ordered(forced(4, Mode::Sync), 1), "another mode");
+        check(&sync, ordered(forced(4, Mode::Sync), 4), "");
         let (nhn, aws) = (Site::new("nhn"), Site::new("aws"));
         let fence_primary = Step::Fence { site: aws.clone(), epoch: Epoch(4), primary: aws };
         check(&sync, |s| s[2] = fence_primary, "would fence the primary");

@@ -15,11 +15,14 @@
 use std::fmt;
 
 use model::{
-    Epoch, Mode, Place, Plan, Problem, Register, Site, Step, Verdict, agent::Fence, topology::Policy,
+    Epoch, Mode, Place, Plan, Problem, Register, Site, Step, Verdict,
+    agent::Fence,
+    register::{Approval, Forced},
+    topology::Policy,
 };
 
 use crate::{
-    problem,
+    problem, rules,
     world::{Beliefs, Loss, Promotion, Sight, World},
 };
 
@@ -35,8 +38,8 @@ pub fn judge(world: &World, policy: &Policy) -> Verdict {
     };
     let problems = problem::named(&b);
     let (steps, holds) = what_to_do(&b);
-    let reasons = holds.iter().map(Hold::to_string).collect();
-    Verdict { problems, plan: Plan { steps }, reasons }
+    let (plan, reasons) = rules::obey(&b, steps, holds.iter().map(Hold::to_string).collect());
+    Verdict { problems, plan, reasons }
 }
 
 fn what_to_do(b: &Beliefs<'_>) -> (Vec<Step>, Vec<Hold>) {
@@ -49,10 +52,16 @@ fn what_to_do(b: &Beliefs<'_>) -> (Vec<Step>, Vec<Hold>) {
             if b.register_lost_a_change() { Hold::RegisterBehind { who } } else { Hold::Reread { who } };
         return (Vec::new(), vec![hold]);
     }
-    match failover(b) {
+    let wanted = failover(b).or_else(|holds| match rules::approval(b) {
+        Some(approval) => ordered(b, approval),
+        None => Err(holds),
+    });
+    match wanted {
         Ok(steps) => {
             let mut holds = Vec::new();
-            if !steps.iter().any(|s| matches!(s, Step::Fence { .. })) {
+            if !steps.iter().any(|s| matches!(s, Step::Promote { .. })) {
+                holds.push(Hold::Lease { old: b.primary.clone(), lease_ms: b.policy.lease_ms });
+            } else if !steps.iter().any(|s| matches!(s, Step::Fence { .. })) {
                 holds.push(Hold::OutOfReach { site: b.primary.clone() });
             }
             (steps, holds)
@@ -68,27 +77,62 @@ fn what_to_do(b: &Beliefs<'_>) -> (Vec<Step>, Vec<Hold>) {
 fn failover(b: &Beliefs<'_>) -> Result<Vec<Step>, Vec<Hold>> {
     let mut against = doubts(b);
     if against.is_empty() || both_lost(b).is_some() {
-        against.extend(obstacles(b));
+        against.extend(obstacles(b, false));
     }
     let Some(loss) = both_lost(b).filter(|_| against.is_empty()) else { return Err(against) };
 
-    let epoch = b.register.epoch.next();
-    let record = Register {
+    let why = format!("failover: the witness and {} have lost {} of {}", b.standby, loss.what(), b.primary);
+    let record = next_record(b, why, None);
+    let reachable = b.primary_said.is_some_and(|s| s.fresh) && loss != Loss::Site;
+    Ok([vec![Step::MoveRegister { record }], behind_the_move(b, reachable)].concat())
+}
+
+/// A failover that an operator has ordered: whatever is lost or not, out of whatever mode.
+///
+/// Out of `solo` the old primary may still answer until its lease ends, so only the register moves now: the promotion
+/// follows when the lease has surely ended, see [`unfinished`].
+fn ordered(b: &Beliefs<'_>, approval: &Approval) -> Result<Vec<Step>, Vec<Hold>> {
+    let mut against = obstacles(b, true);
+    against.extend(rules::loss_beyond(b, approval).map(Hold::Rule));
+    if !against.is_empty() {
+        return Err(against);
+    }
+    let out_of = b.register.mode;
+    let Approval { by, accept_loss_s, why, .. } = approval;
+    let forced =
+        Forced { epoch: b.register.epoch.next(), out_of, accept_loss_s: *accept_loss_s, by: by.clone() };
+    let record = next_record(b, format!("failover ordered by {by}: {why}"), Some(forced));
+    let mut steps = vec![Step::MoveRegister { record }];
+    if out_of == Mode::Sync {
+        steps.extend(behind_the_move(b, b.primary_said.is_some_and(|s| s.fresh)));
+    }
+    Ok(steps)
+}
+
+/// The record with which the standby becomes the next epoch's primary.
+fn next_record(b: &Beliefs<'_>, why: String, forced: Option<Forced>) -> Register {
+    Register {
         version: b.register.version + 1,
-        epoch,
+        epoch: b.register.epoch.next(),
         primary: b.standby.clone(),
         mode: Mode::Solo,
         standby_incarnation: b.register.standby_incarnation,
         intent: None,
         since_ms: b.world.wall_ms,
-        why: format!("failover: the witness and {} have lost {} of {}", b.standby, loss.what(), b.primary),
-    };
-    let mut steps = vec![Step::MoveRegister { record }, Step::Promote { site: b.standby.clone(), epoch }];
-    if b.primary_said.is_some_and(|s| s.fresh) && loss != Loss::Site {
+        why,
+        forced,
+    }
+}
+
+/// The steps of a failover behind its first.
+fn behind_the_move(b: &Beliefs<'_>, old_is_reachable: bool) -> Vec<Step> {
+    let epoch = b.register.epoch.next();
+    let mut steps = vec![Step::Promote { site: b.standby.clone(), epoch }];
+    if old_is_reachable {
         steps.push(Step::Fence { site: b.primary.clone(), epoch, primary: b.standby.clone() });
     }
     steps.push(Step::Steer { site: b.standby.clone(), epoch });
-    Ok(steps)
+    steps
 }
 
 /// What both viewpoints have lost, if both have lost the primary.
@@ -146,17 +190,12 @@ fn doubts(b: &Beliefs<'_>) -> Vec<Hold> {
     holds
 }
 
-/// Why a lost primary is not replaced all the same.
-fn obstacles(b: &Beliefs<'_>) -> Vec<Hold> {
-    let mut holds = Vec::new();
-    if b.register.mode == Mode::Solo {
-        holds.push(Hold::Solo { standby: b.standby.clone() });
-    }
+/// Why a primary is not replaced all the same, though it is lost or an operator has `ordered` it: the safety rules,
+/// and what makes it impossible.
+fn obstacles(b: &Beliefs<'_>, ordered: bool) -> Vec<Hold> {
+    let mut holds: Vec<Hold> = rules::against_failover(b, ordered).into_iter().map(Hold::Rule).collect();
     if let Some(intent) = &b.register.intent {
         holds.push(Hold::Switchover { to: intent.to.clone() });
-    }
-    if b.register.epoch > Epoch::FIRST && b.world.epoch_age_ms < b.policy.failover_pause_ms {
-        holds.push(Hold::Pause { pause_ms: b.policy.failover_pause_ms });
     }
     if let Some(why) = b.standby_unready() {
         holds.push(Hold::StandbyUnready { standby: b.standby.clone(), why });
@@ -179,6 +218,8 @@ fn unfinished(b: &Beliefs<'_>, holds: &mut Vec<Hold>) -> Vec<Step> {
                 primary: primary.clone(),
                 why: told.unwrap_or("its row says so".into()),
             });
+        } else if lease_may_run(b) {
+            holds.push(Hold::Lease { old: standby.clone(), lease_ms: b.policy.lease_ms });
         } else if b.primary_said.is_some_and(|s| s.fresh && s.status.row.is_some()) {
             steps.push(Step::Promote { site: primary.clone(), epoch });
             will_serve = true;
@@ -203,29 +244,79 @@ fn unfinished(b: &Beliefs<'_>, holds: &mut Vec<Hold>) -> Vec<Step> {
     steps
 }
 
+/// Whether the primary of the epoch before may still answer alone: this epoch was begun by an order out of `solo`, and
+/// not so long ago that its lease has surely ended. (It was renewed by reading the register *before* it moved.)
+fn lease_may_run(b: &Beliefs<'_>) -> bool {
+    let out_of_solo = b.register.forced_now().is_some_and(|forced| forced.out_of == Mode::Solo);
+    out_of_solo && b.world.epoch_age_ms <= b.policy.lease_ms
+}
+
 /// A reason for doing nothing more. Its words hold no number that changes by the second, so that a verdict changes
 /// only when its meaning does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hold {
     RegisterUnknown,
     RegisterSilent,
-    RegisterBehind { who: String },
-    Reread { who: String },
-    Commits { primary: Site, epoch: Epoch },
-    LinkCut { primary: Site, standby: Site },
-    OneAlone { lost_by: Place, seen_by: Place, primary: Site },
-    Blind { place: Place, why: &'static str },
-    NotYetLost { place: Place, loss: Loss },
-    AwaitRestart { place: Place, loss: Loss },
-    StreamBeats { standby: Site },
-    Solo { standby: Site },
-    Switchover { to: Site },
-    Pause { pause_ms: u64 },
-    StandbyUnready { standby: Site, why: String },
-    NotPromotedYet { primary: Site },
-    Refused { primary: Site, why: String },
-    Unpromotable { primary: Site },
-    OutOfReach { site: Site },
+    RegisterBehind {
+        who: String,
+    },
+    Reread {
+        who: String,
+    },
+    Commits {
+        primary: Site,
+        epoch: Epoch,
+    },
+    LinkCut {
+        primary: Site,
+        standby: Site,
+    },
+    OneAlone {
+        lost_by: Place,
+        seen_by: Place,
+        primary: Site,
+    },
+    Blind {
+        place: Place,
+        why: &'static str,
+    },
+    NotYetLost {
+        place: Place,
+        loss: Loss,
+    },
+    AwaitRestart {
+        place: Place,
+        loss: Loss,
+    },
+    StreamBeats {
+        standby: Site,
+    },
+    /// One of the safety rules, in its words.
+    Rule(String),
+    Switchover {
+        to: Site,
+    },
+    Lease {
+        old: Site,
+        lease_ms: u64,
+    },
+    StandbyUnready {
+        standby: Site,
+        why: String,
+    },
+    NotPromotedYet {
+        primary: Site,
+    },
+    Refused {
+        primary: Site,
+        why: String,
+    },
+    Unpromotable {
+        primary: Site,
+    },
+    OutOfReach {
+        site: Site,
+    },
     NameServerSilent,
 }
 
@@ -263,12 +354,10 @@ impl fmt::Display for Hold {
             Hold::StreamBeats { standby } => {
                 write!(f, "the probes from {standby} fail, but heartbeats still come through the stream")
             }
-            Hold::Solo { standby } => {
-                write!(f, "the mode is solo: {standby} is behind, and a failover would lose acknowledged writes; that is an operator's decision")
-            }
+            Hold::Rule(words) => f.write_str(words),
             Hold::Switchover { to } => write!(f, "a switchover to {to} is under way"),
-            Hold::Pause { pause_ms } => {
-                write!(f, "the primary changed less than {pause_ms} ms ago: a second automatic failover waits")
+            Hold::Lease { old, lease_ms } => {
+                write!(f, "{old} may answer alone until its lease of {lease_ms} ms has ended: nobody is promoted before")
             }
             Hold::StandbyUnready { standby, why } => write!(f, "{standby} cannot be promoted: {why}"),
             Hold::NotPromotedYet { primary } => {

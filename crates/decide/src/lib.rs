@@ -3,7 +3,7 @@
 //! ```text
 //! World ──▶ Beliefs ──▶ problems (named, one table)         problem.rs
 //!  facts     per          │
-//!  and ages  viewpoint    └──▶ Verdict: plan, and reasons    failover.rs ──▶ lint   check.rs
+//!  and ages  viewpoint    └──▶ Verdict: plan, and reasons    failover.rs, rules.rs ──▶ lint   check.rs
 //! ```
 //!
 //! Two mistakes are possible and they are not equal. Staying too long costs seconds of sales. Moving while the old
@@ -25,6 +25,7 @@
 pub mod check;
 pub mod failover;
 pub mod problem;
+pub mod rules;
 pub mod scenario;
 pub mod world;
 

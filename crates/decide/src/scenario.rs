@@ -18,6 +18,19 @@
 //! because: nhn commits in epoch 3: no failover is needed
 //! ```
 //!
+//! Facts of the rules and of rarer faults:
+//!
+//! ```text
+//! policy: failover pause 10 min, lag at most 10 s
+//! orders: stopped by kim for a rehearsal
+//! orders: observing, maintenance by kim for new switches
+//! orders: failover out of epoch 3 to aws with a loss of 30 s approved by kim for the flood
+//! clock of witness: 5 s ahead
+//! nhn says: read-only, disk free 0 MiB, log kept 2 h, hears the standby 200 ms ago, lag 40 s, stood still 9 s until 2 s ago
+//! witness sees nhn: commits, lost 4 times lately
+//! aws sees nhn: agent answers in 400 ms
+//! ```
+//!
 //! `X sees Y` takes `commits`, or `commit|agent|gateway|everything` with `answers`, `says no N times`,
 //! `refused N times`, `silent N times`; and `nothing`, `told 5 s ago`. `X says` keeps what is not named. `plan:` lists
 //! steps joined by ` → `. A moment's `because:` lines are all of the verdict's reasons, in order.
@@ -26,14 +39,18 @@
 
 use model::{
     Epoch, Incarnation, Mode, Place, Position, Problem, Register, Site, StreamId, Verdict,
-    agent::{AgentStatus, Fence, ReinstatePhase, Role, Row, Slot, StandbyPhase},
+    agent::{AgentStatus, Fence, Paused, ReinstatePhase, Role, Row, Slot, StandbyPhase},
     observation::{Observation, Probe, ProbeResult},
     plan::Steering,
-    register::Intent,
+    register::{Approval, Forced, Halt, Intent, Orders, Window},
     topology::Policy,
 };
 
 use crate::world::{Heard, World};
+
+mod stories;
+
+pub use stories::{Expectation, STORIES, expectation, expectations};
 
 /// One moment of a story: the world as it is then, and what must be concluded.
 #[derive(Clone, Debug)]
@@ -44,6 +61,8 @@ pub struct Moment {
     pub line: usize,
     /// What is seen.
     pub world: World,
+    /// The rules by which it is judged.
+    pub policy: Policy,
     /// The verdict, as [`describe`] would tell it.
     pub expected: String,
 }
@@ -59,7 +78,7 @@ pub struct Misread {
 
 /// Reads a story. The moments stand in the order of the file.
 pub fn read(text: &str, policy: &Policy) -> Result<Vec<Moment>, Misread> {
-    let mut story = Story::new(policy);
+    let mut story = Story::new(policy.clone());
     for (i, line) in text.lines().enumerate() {
         story.line(i + 1, line.trim()).map_err(|what| Misread { line: i + 1, what })?;
     }
@@ -100,11 +119,28 @@ pub fn name(problem: Problem) -> &'static str {
         Problem::PromotionRefused => "promotion_refused",
         Problem::FenceUnfinished => "fence_unfinished",
         Problem::SteeringUnfinished => "steering_unfinished",
+        Problem::PrimaryReadOnly => "primary_read_only",
+        Problem::PrimaryDiskFull => "primary_disk_full",
+        Problem::WitnessLost => "witness_lost",
+        Problem::LinkCutToStandby => "link_cut_to_standby",
+        Problem::LinkCutFromStandby => "link_cut_from_standby",
+        Problem::LinkSlow => "link_slow",
+        Problem::LagAboveLimit => "lag_above_limit",
+        Problem::RetentionShort => "retention_short",
+        Problem::ClockSkew => "clock_skew",
+        Problem::PromotedNotReachable => "promoted_not_reachable",
+        Problem::BothPrimariesClaimed => "both_primaries_claimed",
+        Problem::AgentPaused => "agent_paused",
+        Problem::Flapping => "flapping",
+        Problem::AutomationOff => "automation_off",
     }
 }
 
-struct Story<'p> {
-    policy: &'p Policy,
+/// The wall clock in all stories.
+const WALL_MS: u64 = 1_000_000;
+
+struct Story {
+    policy: Policy,
     world: World,
     statuses: Vec<AgentStatus>,
     title: String,
@@ -113,8 +149,8 @@ struct Story<'p> {
     moments: Vec<Moment>,
 }
 
-impl<'p> Story<'p> {
-    fn new(policy: &'p Policy) -> Story<'p> {
+impl Story {
+    fn new(policy: Policy) -> Story {
         let world = World {
             sites: [Site::new("aws"), Site::new("nhn")],
             register: None,
@@ -123,7 +159,9 @@ impl<'p> Story<'p> {
             promoted: None,
             refused: None,
             epoch_age_ms: 3_600_000,
-            wall_ms: 0,
+            orders: Some(Heard { value: Orders::default(), age_ms: 0 }),
+            clocks_ahead_ms: Vec::new(),
+            wall_ms: WALL_MS,
         };
         Story {
             policy,
@@ -164,6 +202,9 @@ impl<'p> Story<'p> {
                 Ok(())
             }
             ["name", "leads", "to"] => self.steering(value),
+            ["orders"] => self.orders(value),
+            ["policy"] => self.rules(value),
+            ["clock", "of", place] => self.clock(place, value),
             [site, "says"] => self.status(site, value),
             [site, "refused", "promotion"] => {
                 let epoch = self.world.register.as_ref().map_or(Epoch::FIRST, |r| r.value.epoch);
@@ -182,7 +223,8 @@ impl<'p> Story<'p> {
         for o in &mut world.observations {
             o.status = self.statuses.iter().find(|s| s.site == o.of).cloned();
         }
-        self.moments.push(Moment { title: self.title.clone(), line: self.title_line, world, expected });
+        let (title, policy) = (self.title.clone(), self.policy.clone());
+        self.moments.push(Moment { title, line: self.title_line, world, policy, expected });
     }
 
     fn site(&self, name: &str) -> Result<Site, String> {
@@ -208,6 +250,15 @@ impl<'p> Story<'p> {
                 ["incarnation", n] => register.standby_incarnation = Incarnation(number(n)?),
                 ["switchover", "to", site] => register.intent = Some(Intent { to: self.site(site)? }),
                 ["last", "read", time @ .., "ago"] => heard.age_ms = duration_ms(&time.join(" "))?,
+                ["begun", "by", "order", "of", by, "out", "of", mode] => {
+                    let out_of = match *mode {
+                        "solo" => Mode::Solo,
+                        "sync" => Mode::Sync,
+                        _ => return Err(format!("`{mode}` is not a mode")),
+                    };
+                    let (epoch, by) = (register.epoch, (*by).to_owned());
+                    register.forced = Some(Forced { epoch, out_of, accept_loss_s: 30, by });
+                }
                 _ => return Err(format!("`{part}` is not known of the register")),
             }
         }
@@ -224,12 +275,108 @@ impl<'p> Story<'p> {
         Ok(())
     }
 
+    fn place(&self, name: &str) -> Result<Place, String> {
+        Ok(if name == "witness" { Place::Witness } else { Place::Site(self.site(name)?) })
+    }
+
+    /// All standing orders; what is not named does not stand.
+    fn orders(&mut self, value: &str) -> Result<(), String> {
+        let version = self.world.orders.as_ref().map_or(0, |heard| heard.value.version) + 1;
+        let mut orders = Orders { version, ..Orders::default() };
+        for part in parts(value) {
+            let words = words(part);
+            match words.as_slice() {
+                ["unknown"] => {
+                    self.world.orders = None;
+                    return Ok(());
+                }
+                ["none"] => {}
+                ["observing"] => orders.observe = true,
+                ["stopped", "by", by, "for", why @ ..] => {
+                    orders.stopped = Some(Halt { by: (*by).into(), why: why.join(" "), at_ms: WALL_MS });
+                }
+                [when @ ("maintenance" | "later" | "past"), "by", by, "for", why @ ..] => {
+                    let (from_ms, until_ms) = match *when {
+                        "later" => (WALL_MS + 1, u64::MAX),
+                        "past" => (0, WALL_MS),
+                        _ => (WALL_MS, WALL_MS + 1),
+                    };
+                    let (by, why) = ((*by).into(), why.join(" "));
+                    orders.windows.push(Window { from_ms, until_ms, by, why });
+                }
+                [
+                    "failover",
+                    "out",
+                    "of",
+                    "epoch",
+                    n,
+                    "to",
+                    site,
+                    "with",
+                    loss @ ..,
+                    "approved",
+                    "by",
+                    by,
+                    "for",
+                    why,
+                ] => {
+                    let accept_loss_s = match loss {
+                        ["any", "loss"] => Approval::ANY_LOSS,
+                        ["a", "loss", "of", n, "s"] => number(n)?,
+                        _ => return Err("write `with a loss of N s`, or `with any loss`".into()),
+                    };
+                    orders.approval = Some(Approval {
+                        epoch: Epoch(number(n)?),
+                        to: self.site(site)?,
+                        accept_loss_s,
+                        by: (*by).into(),
+                        why: (*why).into(),
+                        until_ms: WALL_MS + 1,
+                    });
+                }
+                _ => return Err(format!("`{part}` is not an order")),
+            }
+        }
+        self.world.orders = Some(Heard { value: orders, age_ms: 0 });
+        Ok(())
+    }
+
+    fn rules(&mut self, value: &str) -> Result<(), String> {
+        for part in parts(value) {
+            match words(part).as_slice() {
+                ["failover", "pause", time @ ..] => {
+                    self.policy.failover_pause_ms = duration_ms(&time.join(" "))?;
+                }
+                ["lag", "at", "most", time @ ..] => self.policy.lag_ms_max = duration_ms(&time.join(" "))?,
+                ["link", "at", "most", time @ ..] => self.policy.link_ms_max = duration_ms(&time.join(" "))?,
+                ["clocks", "at", "most", time @ ..] => {
+                    self.policy.clock_skew_ms_max = duration_ms(&time.join(" "))?;
+                }
+                _ => return Err(format!("`{part}` is not a policy that scenarios know")),
+            }
+        }
+        Ok(())
+    }
+
+    fn clock(&mut self, place: &str, value: &str) -> Result<(), String> {
+        let place = self.place(place)?;
+        let ahead_ms = match words(value).as_slice() {
+            ["right"] => 0,
+            [time @ .., "ahead"] => signed(duration_ms(&time.join(" "))?)?,
+            [time @ .., "behind"] => -signed(duration_ms(&time.join(" "))?)?,
+            _ => return Err("write `5 s ahead`, `5 s behind` or `right`".into()),
+        };
+        self.world.clocks_ahead_ms.retain(|(known, _)| *known != place);
+        self.world.clocks_ahead_ms.push((place, ahead_ms));
+        Ok(())
+    }
+
     fn status(&mut self, site: &str, value: &str) -> Result<(), String> {
         let site = self.site(site)?;
         let other = self.world.sites.iter().find(|s| **s != site).cloned().ok_or("one site only")?;
         let mut status = match self.statuses.iter().position(|s| s.site == site) {
             Some(at) => self.statuses.swap_remove(at),
-            None => blank(site.clone()),
+            None => AgentStatus::starting(site.clone()),
         };
         // Who is primary in the row: this site while it says so, the other one while it follows.
         let mut row_epoch = status.row.as_ref().map(|r| r.epoch);
@@ -273,6 +420,22 @@ impl<'p> Story<'p> {
                 ["open"] => status.fence = Fence::Open,
                 ["closed"] => status.fence = Fence::Closed,
                 ["fence", "unknown"] => status.fence = Fence::Unknown,
+                ["read-only"] => status.read_only = Some(true),
+                ["writable"] => status.read_only = Some(false),
+                ["disk", "free", n, "MiB"] => status.disk_free_bytes = Some(number(n)? << 20),
+                ["log", "kept", time @ ..] => {
+                    status.retention_left_s = Some(duration_ms(&time.join(" "))? / 1_000);
+                }
+                ["hears", "the", "standby", time @ .., "ago"] => {
+                    status.standby_heard_age_ms = Some(duration_ms(&time.join(" "))?);
+                }
+                ["lag", time @ ..] => status.lag_ms = Some(duration_ms(&time.join(" "))?),
+                ["stood", "still", n, unit, "until", time @ .., "ago"] => {
+                    status.paused = Some(Paused {
+                        lasted_ms: duration_ms(&format!("{n} {unit}"))?,
+                        ended_ms_ago: duration_ms(&time.join(" "))?,
+                    });
+                }
                 _ => return Err(format!("`{part}` is not known of an agent")),
             }
         }
@@ -290,7 +453,7 @@ impl<'p> Story<'p> {
 
     fn observation(&mut self, place: &str, site: &str, value: &str) -> Result<(), String> {
         let of = self.site(site)?;
-        let by = if place == "witness" { Place::Witness } else { Place::Site(self.site(place)?) };
+        let by = self.place(place)?;
         let at = self.world.observations.iter().position(|o| o.by == by && o.of == of);
         let mut o = match at {
             Some(at) => self.world.observations.swap_remove(at),
@@ -302,6 +465,7 @@ impl<'p> Story<'p> {
                 gateway: Probe::never(),
                 agent: Probe::never(),
                 status: None,
+                wall_ms: None,
             },
         };
         o.age_ms = 0;
@@ -309,6 +473,10 @@ impl<'p> Story<'p> {
             match words(part).as_slice() {
                 ["nothing"] => return Ok(()),
                 ["told", time @ .., "ago"] => o = o.aged(duration_ms(&time.join(" "))?),
+                ["lost", n, "times", "lately"] => {
+                    let losses = u32::try_from(number(n)?).map_err(|e| e.to_string())?;
+                    o.commit = o.commit.map(|commit| Probe { losses, ..commit });
+                }
                 ["commits"] => o.commit = Some(self.probe(&["answers"])?),
                 ["commit", rest @ ..] => o.commit = Some(self.probe(rest)?),
                 ["agent", rest @ ..] => o.agent = self.probe(rest)?,
@@ -329,37 +497,19 @@ impl<'p> Story<'p> {
         let failed = |last: ProbeResult, n: &str| -> Result<Probe, String> {
             let n: u32 = n.parse().map_err(|_| format!("`{n}` is not a number of times"))?;
             let since_ms = u64::from(n) * self.policy.probe_interval_ms;
-            Ok(Probe { last, failed_in_a_row: n, last_success_ms: Some(since_ms) })
+            Ok(Probe { last, failed_in_a_row: n, last_success_ms: Some(since_ms), ..Probe::never() })
         };
         match words {
-            ["answers"] => Ok(Probe { last: ProbeResult::Ok, failed_in_a_row: 0, last_success_ms: Some(50) }),
+            ["answers"] => Ok(Probe { last: ProbeResult::Ok, last_success_ms: Some(50), ..Probe::never() }),
+            ["answers", "in", n, "ms"] => {
+                Ok(Probe { took_ms: Some(number(n)?), ..self.probe(&["answers"])? })
+            }
             ["never", "asked"] => Ok(Probe::never()),
             ["refused", n, "times"] => failed(ProbeResult::Refused, n),
             ["silent", n, "times"] => failed(ProbeResult::Silent, n),
             ["says", "no", n, "times"] => failed(ProbeResult::Failed { why: "no".into() }, n),
             _ => Err(format!("`{}` is not a probe's result", words.join(" "))),
         }
-    }
-}
-
-fn blank(site: Site) -> AgentStatus {
-    AgentStatus {
-        coverage: None,
-        retention_left_s: None,
-        site,
-        role: Role::Starting { why: "it has just begun".into() },
-        row: None,
-        stream: None,
-        end_of_log: None,
-        slot: None,
-        incarnation: None,
-        watermark: None,
-        lag_ms: None,
-        held_responses: 0,
-        heartbeat_age_ms: None,
-        commit_age_ms: None,
-        register_age_ms: None,
-        fence: Fence::Unknown,
     }
 }
 
@@ -373,6 +523,10 @@ fn words(part: &str) -> Vec<&str> {
 
 fn number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("`{text}` is not a number"))
+}
+
+fn signed(ms: u64) -> Result<i64, String> {
+    i64::try_from(ms).map_err(|e| e.to_string())
 }
 
 /// `150 ms`, `3 s`, `5 min`, `1 h`.

@@ -7,6 +7,7 @@ use model::{
     Epoch, Mode, Place, Register, Site,
     agent::{AgentStatus, Fence},
     observation::{Observation, Probe, ProbeResult},
+    orders::Orders,
     plan::Steering,
     topology::Policy,
 };
@@ -28,7 +29,13 @@ pub struct World {
     pub refused: Option<(Site, Epoch, String)>,
     /// Milliseconds for which the register's epoch has been known here.
     pub epoch_age_ms: u64,
-    /// Milliseconds since 1970 UTC, to be written into records for people. No judgement reads it.
+    /// What operators have ordered, as last read; `None` if it was never read.
+    pub orders: Option<Heard<Orders>>,
+    /// By how much the clock of another place is ahead of ours, in milliseconds; behind, if negative. What may be the
+    /// way of the answer is not counted.
+    pub clocks_ahead_ms: Vec<(Place, i64)>,
+    /// Milliseconds since 1970 UTC. It goes into records for people; of the judgements, only the ends of maintenance
+    /// windows and of approvals read it.
     pub wall_ms: u64,
 }
 
@@ -284,6 +291,12 @@ impl<'w> Beliefs<'w> {
             )),
             _ => None,
         }
+    }
+
+    /// What operators have ordered, if that was read recently enough to act on.
+    pub fn orders(&self) -> Option<&'w Orders> {
+        let limit_ms = fresh_ms(self.policy);
+        self.world.orders.as_ref().filter(|heard| heard.age_ms <= limit_ms).map(|heard| &heard.value)
     }
 
     /// Every place's fresh observation of `site`.

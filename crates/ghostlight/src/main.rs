@@ -56,12 +56,23 @@ enum Command {
     /// Break it on purpose, measure, and check what is left.
     #[command(subcommand)]
     Drill(roles::drill::Drill),
+    /// End the present epoch by order, whatever is lost by it: for the day on which nothing may move by itself (`solo`).
+    ///
+    /// The standby is promoted when the last answer that the old primary could give alone has surely gone out. Exit code
+    /// 0: the other site serves. 1: refused, or not done, with the reasons.
+    Failover(roles::failover::Arguments),
     /// Take visitors' requests: the edge of a site.
     Gateway {
         /// Which site's.
         #[arg(long)]
         site: String,
     },
+    /// Open a maintenance window: nothing is moved automatically meanwhile. Alone, list the orders that stand.
+    Hold(roles::orders::HoldArguments),
+    /// Read what controllers saw, judged and did; check that nobody has changed it.
+    Journal(roles::journal::Arguments),
+    /// Let controllers only write down what they would do.
+    Observe(roles::orders::ObserveArguments),
     /// Make what the topology file names and is not there yet: the token of the admin APIs, and the certificates with
     /// which the two agents know each other. Nothing that exists is overwritten.
     Init(init::Arguments),
@@ -78,6 +89,8 @@ enum Command {
     ///
     /// What is there is compared and repaired. Exit code 0: it is attached again. 1: it is not.
     Seed(roles::verify::SeedArguments),
+    /// Stop everything: controllers watch and take no step, whatever happens, until `stop --lift`.
+    Stop(roles::orders::StopArguments),
     /// Show both sites, the register, and where the public name leads.
     Status(roles::status::Arguments),
     /// Run both clouds on this machine, until Ctrl-C.
@@ -131,6 +144,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check { json } => check::run(&cli.config, json),
         Command::Controller { place } => roles::controller::run(&cli.config, &place),
         Command::Drill(drill) => roles::drill::run(drill),
+        Command::Failover(arguments) => roles::failover::run(&cli.config, &arguments),
+        Command::Hold(arguments) => roles::orders::hold(&cli.config, &arguments),
+        Command::Journal(arguments) => roles::journal::run(&cli.config, &arguments),
+        Command::Observe(arguments) => roles::orders::observe(&cli.config, &arguments),
+        Command::Stop(arguments) => roles::orders::stop(&cli.config, &arguments),
         Command::Dns => roles::dns::run(&cli.config),
         Command::Init(arguments) => init::run(&cli.config, &arguments),
         Command::Quarantine(quarantine) => roles::quarantine::run(&cli.config, &quarantine),
@@ -141,4 +159,16 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Verify(arguments) => roles::verify::verify(&cli.config, &arguments),
         Command::Gateway { site } => roles::gateway::run(&cli.config, model::Site::new(site)),
     }
+}
+
+/// Holds a JSON object against a section of `docs/json-output.md`: every key is a row there, and no row is without one.
+#[cfg(test)]
+fn documented(section: &str, object: &serde_json::Value) {
+    const DOCUMENT: &str = include_str!("../../../docs/json-output.md");
+    let text = DOCUMENT.split("\n## ").find(|s| s.starts_with(section));
+    let text = text.unwrap_or_else(|| panic!("docs/json-output.md has no section {section}"));
+    let rows = text.lines().filter_map(|l| l.strip_prefix("| `")?.split_once("` |"));
+    let documented: std::collections::BTreeSet<&str> = rows.map(|(key, _)| key).collect();
+    let printed = object.as_object().map(|o| o.keys().map(String::as_str).collect()).unwrap_or_default();
+    assert_eq!(documented, printed, "{section}");
 }

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Epoch, Incarnation, Mode, Position, Site, StreamId, Watermark};
 
+/// How often a standby's agent tells the primary's that it lives, if it has nothing else to tell, in milliseconds.
+pub const LINK_ALIVE_MS: u64 = 500;
+
 /// The row of `ghostlight.site`: what this database itself believes. Never replicated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
@@ -163,6 +166,56 @@ pub struct AgentStatus {
     /// unless somebody deletes it by hand. `None` also if the server keeps it for ever.
     #[serde(default)]
     pub retention_left_s: Option<u64>,
+    /// On a primary: milliseconds since anything came from the standby's agent over the link.
+    #[serde(default)]
+    pub standby_heard_age_ms: Option<u64>,
+    /// Whether the server refuses everybody's writes (`read_only`), as last asked.
+    #[serde(default)]
+    pub read_only: Option<bool>,
+    /// Bytes that are free where the server keeps its data; `None` where that cannot be seen from here (another machine's
+    /// disk, a managed server).
+    #[serde(default)]
+    pub disk_free_bytes: Option<u64>,
+    /// The last time that this agent itself stood still (SIGSTOP, a suspended machine), if it did since its start.
+    #[serde(default)]
+    pub paused: Option<Paused>,
+}
+
+impl AgentStatus {
+    /// Of an agent that has only just begun.
+    pub fn starting(site: Site) -> AgentStatus {
+        AgentStatus {
+            site,
+            role: Role::Starting { why: "it has just begun".into() },
+            row: None,
+            stream: None,
+            end_of_log: None,
+            slot: None,
+            incarnation: None,
+            watermark: None,
+            lag_ms: None,
+            held_responses: 0,
+            heartbeat_age_ms: None,
+            commit_age_ms: None,
+            register_age_ms: None,
+            fence: Fence::Unknown,
+            coverage: None,
+            retention_left_s: None,
+            standby_heard_age_ms: None,
+            read_only: None,
+            disk_free_bytes: None,
+            paused: None,
+        }
+    }
+}
+
+/// A time in which a process did not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// How long it lasted, in milliseconds.
+    pub lasted_ms: u64,
+    /// Milliseconds since its end.
+    pub ended_ms_ago: u64,
 }
 
 /// How much of a standby's data the verifier in the background has compared with the primary's.

@@ -10,6 +10,7 @@ pub mod agent;
 pub mod barrier;
 pub mod gateway;
 pub mod observation;
+pub mod orders;
 pub mod plan;
 pub mod position;
 pub mod problem;

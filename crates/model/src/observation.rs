@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Place, Register, Site, Verdict, agent::AgentStatus, plan::Steering};
+use crate::{Place, Register, Site, Verdict, agent::AgentStatus, orders::Orders, plan::Steering};
 
 /// One viewpoint's present knowledge of one site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,12 +22,21 @@ pub struct Observation {
     pub agent: Probe,
     /// What the agent last said, however old.
     pub status: Option<AgentStatus>,
+    /// The clock of the place that tells this, at the moment of telling: milliseconds since 1970 UTC.
+    #[serde(default)]
+    pub wall_ms: Option<u64>,
 }
 
 impl Probe {
     /// Of a target that was never probed.
     pub fn never() -> Probe {
-        Probe { last: ProbeResult::Never, failed_in_a_row: 0, last_success_ms: None }
+        Probe {
+            last: ProbeResult::Never,
+            failed_in_a_row: 0,
+            last_success_ms: None,
+            took_ms: None,
+            losses: 0,
+        }
     }
 }
 
@@ -61,6 +70,12 @@ pub struct View {
     pub observations: Vec<Observation>,
     /// The judgement on all this. Only the leader acts on it.
     pub verdict: Verdict,
+    /// What operators have ordered, as last read.
+    #[serde(default)]
+    pub orders: Option<Orders>,
+    /// How many seconds of acknowledged writes a failover now could lose at most; `None`: nobody knows.
+    #[serde(default)]
+    pub loss_s_max: Option<u64>,
 }
 
 /// How the probes of one target have gone.
@@ -72,6 +87,13 @@ pub struct Probe {
     pub failed_in_a_row: u32,
     /// Milliseconds since the last success, if there ever was one.
     pub last_success_ms: Option<u64>,
+    /// How long the last success took, in milliseconds.
+    #[serde(default)]
+    pub took_ms: Option<u64>,
+    /// How often the target was lost and came back in the last minutes (`policy.flap_window_ms`): two probes at least
+    /// had failed in a row each time.
+    #[serde(default)]
+    pub losses: u32,
 }
 
 /// One probe's result. A refused connection tells of a living host; silence tells nothing.

@@ -40,4 +40,32 @@ pub enum Problem {
     FenceUnfinished,
     /// The name server does not answer for the primary.
     SteeringUnfinished,
+    /// The primary's server takes nobody's writes: it is `read_only`.
+    PrimaryReadOnly,
+    /// The disk of the primary's database is full.
+    PrimaryDiskFull,
+    /// The witness's controller is not heard.
+    WitnessLost,
+    /// The standby hears nothing of the primary; the primary hears the standby.
+    LinkCutToStandby,
+    /// The primary hears nothing of the standby; the standby hears the primary.
+    LinkCutFromStandby,
+    /// Answers over the link take too long.
+    LinkSlow,
+    /// The standby follows, too far behind.
+    LagAboveLimit,
+    /// The primary's log will soon no longer hold the standby's place.
+    RetentionShort,
+    /// The clocks of two places differ too much.
+    ClockSkew,
+    /// The primary's database is promoted and open, and its gateway lets nobody in.
+    PromotedNotReachable,
+    /// Both agents hold their databases for the primary's.
+    BothPrimariesClaimed,
+    /// An agent stood still for a time and is back.
+    AgentPaused,
+    /// The primary is lost and comes back, again and again.
+    Flapping,
+    /// An operator has ordered that nothing is moved automatically.
+    AutomationOff,
 }

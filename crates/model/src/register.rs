@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Epoch, Site};
 
+pub use crate::orders::{Approval, Halt, Orders, OrdersReply, OrdersRequest, Window};
+
 /// Whether answers wait for the standby.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -63,6 +65,23 @@ pub struct Register {
     pub since_ms: u64,
     /// Why it was last changed, in words. For people.
     pub why: String,
+    /// How an epoch was begun by an operator's order, if that is how the present one (or the one named in it) began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced: Option<Forced>,
+}
+
+/// A failover that no judgement would have made. It is what the promise "nothing acknowledged is lost" excepts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forced {
+    /// The epoch that began so. An older one says nothing of the present.
+    pub epoch: Epoch,
+    /// The mode that it moved out of. Out of `solo` nobody is promoted before the old primary's lease has surely ended:
+    /// until then its answers may still go out.
+    pub out_of: Mode,
+    /// The loss that was accepted, in seconds; [`Approval::ANY_LOSS`]: any.
+    pub accept_loss_s: u64,
+    /// Who ordered it.
+    pub by: String,
 }
 
 /// A planned change of primary that has been announced but is not finished.
@@ -84,7 +103,13 @@ impl Register {
             intent: None,
             since_ms,
             why: "first start".into(),
+            forced: None,
         }
+    }
+
+    /// How this epoch was begun by an operator's order, if it was.
+    pub fn forced_now(&self) -> Option<&Forced> {
+        self.forced.as_ref().filter(|forced| forced.epoch == self.epoch)
     }
 }
 

@@ -70,6 +70,20 @@ pub struct Policy {
     pub leader_lease_ms: u64,
     /// No automatic failover within this time after the last change of primary.
     pub failover_pause_ms: u64,
+    /// A standby that applies later than this is a problem with a name.
+    pub lag_ms_max: u64,
+    /// An answer over the link that takes longer than this is a problem with a name.
+    pub link_ms_max: u64,
+    /// The clocks of two places may differ by so much.
+    pub clock_skew_ms_max: u64,
+    /// If the primary's log holds the standby's place for less than this, in seconds, that is a problem with a name.
+    pub retention_s_min: u64,
+    /// Below so many free bytes the disk of a database counts as full.
+    pub disk_free_bytes_min: u64,
+    /// A primary that was lost and came back so often within `flap_window_ms` flaps.
+    pub flaps_max: u32,
+    /// Over how long losses are counted.
+    pub flap_window_ms: u64,
     /// Whether an old primary that returns is taken back by itself, or when an operator says so.
     pub reinstate: Reinstate,
     /// What to do with a table that has no primary key.
@@ -91,6 +105,13 @@ impl Default for Policy {
             lost_after_probes: 4,
             leader_lease_ms: 1_500,
             failover_pause_ms: 5_000,
+            lag_ms_max: 10_000,
+            link_ms_max: 250,
+            clock_skew_ms_max: 1_000,
+            retention_s_min: 21_600,
+            disk_free_bytes_min: 16 << 20,
+            flaps_max: 3,
+            flap_window_ms: 300_000,
             reinstate: Reinstate::Automatic,
             tables_without_primary_key: WithoutPrimaryKey::Refuse,
             verify_rows_per_s: 1_000,

@@ -34,7 +34,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use self::ends::{end_of, end_of_standby};
+use self::ends::{StandbyEnd, end_of, end_of_standby};
 use crate::{
     api::{Api, Command},
     apply::{FollowProgress, StandbyConfig, StandbyError},
@@ -50,6 +50,7 @@ use crate::{
     retention::{self, Retention},
     ship::{self, Authority, ShipConfig},
     status::{Board, Known},
+    vitals::{self, Pause, Vitals},
     work::{self, Act, Done, First, Means, Standby},
 };
 
@@ -151,10 +152,13 @@ pub async fn run(
             primary_in: parts.primary_in.subscribe(),
             beats: inputs.beats,
             log_begun_anew: parts.log_begun_anew.clone(),
+            vitals: board.vitals.clone(),
             metrics: Arc::clone(&counted),
         },
         shutdown.clone(),
     ));
+    tasks.spawn(vitals::watch(config.database.clone(), inputs.vitals, shutdown.clone()));
+    tasks.spawn(vitals::feel(inputs.paused, shutdown.clone()));
     tasks.spawn(retention::watch(
         config.database.clone(),
         board.watermarks.clone(),
@@ -168,6 +172,7 @@ pub async fn run(
             database: config.database.clone(),
             identity: config.identity.clone(),
             site: config.site.clone(),
+            heard: inputs.standby_heard,
         },
         parts.authority.subscribe(),
         inputs.watermarks,
@@ -230,6 +235,9 @@ struct OwnedInputs {
     beats: watch::Sender<Option<heartbeat::Beat>>,
     retention: watch::Sender<Option<Retention>>,
     watermarks: watch::Sender<Option<model::Watermark>>,
+    standby_heard: watch::Sender<Option<Boot>>,
+    vitals: watch::Sender<Vitals>,
+    paused: watch::Sender<Option<Pause>>,
 }
 
 impl Parts {
@@ -249,6 +257,9 @@ impl Parts {
         let (beats, beats_seen) = watch::channel(None);
         let (retention, retention_seen) = watch::channel(None);
         let (watermarks, watermarks_seen) = watch::channel(None);
+        let (standby_heard, standby_heard_seen) = watch::channel(None);
+        let (vitals, vitals_seen) = watch::channel(Vitals::default());
+        let (paused, paused_seen) = watch::channel(None);
         let (lag_ms, lag_seen) = watch::channel(None);
         let (progress, progress_seen) = watch::channel(FollowProgress::default());
         let board = Board {
@@ -261,6 +272,9 @@ impl Parts {
             lag_ms: lag_seen,
             progress: progress_seen,
             retention: retention_seen,
+            standby_heard: standby_heard_seen,
+            vitals: vitals_seen,
+            paused: paused_seen,
             verifier,
             metrics,
         };
@@ -277,7 +291,7 @@ impl Parts {
             row_changes: watch::Sender::new(0),
             log_begun_anew: watch::Sender::new(0),
         };
-        (parts, board, OwnedInputs { beats, retention, watermarks })
+        (parts, board, OwnedInputs { beats, retention, watermarks, standby_heard, vitals, paused })
     }
 }
 
@@ -322,16 +336,6 @@ struct Loop {
     standby_end: Option<StandbyEnd>,
     /// The running mode machine's epoch and its end.
     mode: Option<(Epoch, Shutdown)>,
-}
-
-/// How the last follower ended, for the epoch and life in which it ran.
-struct StandbyEnd {
-    key: (Epoch, model::Incarnation),
-    /// What to tell until somebody acts; `None`: it is simply begun again after `not_before`.
-    role: Option<Role>,
-    /// Why its place in the primary's log is lost, if so: these data must be filled anew.
-    lost: Option<String>,
-    not_before: Boot,
 }
 
 impl Loop {

@@ -55,7 +55,7 @@ use crate::{
     },
     database::{DatabaseConfig, DatabaseError},
     link::{
-        self, Connected, Identity, Link, LinkError, Receiver, SILENCE_MAX, Sender,
+        self, ALIVE_EVERY, Connected, Identity, Link, LinkError, Receiver, SILENCE_MAX, Sender,
         frame::{Down, PROTOCOL, Refusal, Request, Up, Want},
     },
     metrics::ReplicateMetrics,
@@ -428,6 +428,8 @@ impl Following<'_> {
         mut done: mpsc::Receiver<()>,
     ) -> Result<Infallible, Ended> {
         let mut heard = Instant::now();
+        let mut pulse = tokio::time::interval(ALIVE_EVERY);
+        pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let reading = self.checkpoint.wants_more() && self.chunk.is_none();
             tokio::select! {
@@ -442,6 +444,8 @@ impl Following<'_> {
                     }
                 }
                 Some(asked) = self.asks.recv() => self.sender.send(&asked).await?,
+                // So that the primary can tell a link that is cut towards us from one that is cut towards it.
+                _ = pulse.tick() => self.sender.send(&Up::Alive).await?,
                 () = sleep_until(heard + SILENCE_MAX), if reading => return Err(LinkError::Silent.into()),
             }
             for effect in std::mem::take(&mut self.effects) {

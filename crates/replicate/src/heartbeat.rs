@@ -23,6 +23,7 @@ use crate::{
     dialect,
     metrics::ReplicateMetrics,
     row,
+    vitals::Vitals,
 };
 
 /// A database that does not commit in this time is taken not to answer.
@@ -119,6 +120,8 @@ pub struct Inputs {
     pub beats: watch::Sender<Option<Beat>>,
     /// Counted up when the log is found to have begun anew.
     pub log_begun_anew: watch::Sender<u64>,
+    /// How the server is. A `read_only` one takes no write of the application's, though perhaps ours: it does not beat.
+    pub vitals: watch::Receiver<Vitals>,
     /// Where they are counted.
     pub metrics: Arc<ReplicateMetrics>,
 }
@@ -147,6 +150,11 @@ pub async fn run(mut probes: Probes, mut inputs: Inputs, shutdown: Shutdown) {
         // Whoever asked up to now is served by the commit that begins now.
         while let Ok(more) = probes.0.try_recv() {
             asked.push(more);
+        }
+        if inputs.vitals.borrow().read_only == Some(true) {
+            let why = "the server is read_only: the application cannot write".to_owned();
+            answer(&mut asked, &Err(ProbeError::DoesNotCommit(why)));
+            continue;
         }
         let attempt = async {
             let mut conn = match session.take() {

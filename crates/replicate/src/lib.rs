@@ -61,4 +61,5 @@ pub mod ship;
 pub mod statement;
 pub mod status;
 pub mod transaction;
+pub mod vitals;
 pub mod work;

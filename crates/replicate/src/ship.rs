@@ -11,7 +11,7 @@ mod walk;
 use std::{convert::Infallible, time::Duration};
 
 use model::{Epoch, Site, StreamId, Watermark};
-use runtime::process::Shutdown;
+use runtime::{clock::Boot, process::Shutdown};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -48,6 +48,8 @@ pub struct ShipConfig {
     pub identity: Identity,
     /// This site.
     pub site: Site,
+    /// Where it is told when anything last came from the peer.
+    pub heard: watch::Sender<Option<Boot>>,
 }
 
 /// By what right this site ships, as the row of `ghostlight.site` was last read.
@@ -222,7 +224,7 @@ impl Peer {
                 let (asks_to, asks) = mpsc::channel(ASKS_WAITING_MAX);
                 tokio::select! {
                     outcome = pump(database, from, &mut sender, asks) => outcome.map(|never| match never {}),
-                    outcome = listen(&mut receiver, authority, request, &self.watermarks, &asks_to) => outcome.map(|never| match never {}),
+                    outcome = listen(&mut receiver, authority, request, &self.watermarks, &self.config.heard, &asks_to) => outcome.map(|never| match never {}),
                 }
             }
             Want::Outline => outline::send(&self.config.database, &authority.stream, &mut sender).await,
@@ -330,10 +332,14 @@ async fn listen(
     authority: &Authority,
     request: &Request,
     watermarks: &watch::Sender<Option<Watermark>>,
+    heard: &watch::Sender<Option<Boot>>,
     asks: &mpsc::Sender<Up>,
 ) -> Result<Infallible, ShipError> {
     loop {
-        let new = match receiver.receive().await? {
+        let said = receiver.receive().await?;
+        heard.send_replace(Some(Boot::now()));
+        let new = match said {
+            Up::Alive => continue,
             Up::Watermark(new) => new,
             asked => {
                 asks.send(asked).await.map_err(|_| LinkError::Closed)?;

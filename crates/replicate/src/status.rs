@@ -10,8 +10,13 @@ use runtime::clock::Boot;
 use tokio::sync::watch;
 
 use crate::{
-    apply::FollowProgress, copy::verify::Verifier, heartbeat::Beat, metrics::ReplicateMetrics,
-    register::Seen, retention::Retention,
+    apply::FollowProgress,
+    copy::verify::Verifier,
+    heartbeat::Beat,
+    metrics::ReplicateMetrics,
+    register::Seen,
+    retention::Retention,
+    vitals::{Pause, Vitals},
 };
 
 /// What the loop knows, as of its last turn.
@@ -56,6 +61,12 @@ pub struct Board {
     pub retention: watch::Receiver<Option<Retention>>,
     /// What compares this site with the primary, while standby.
     pub verifier: Verifier,
+    /// When anything last came from the standby over the link.
+    pub standby_heard: watch::Receiver<Option<Boot>>,
+    /// How the server is.
+    pub vitals: watch::Receiver<Vitals>,
+    /// The last time that this process stood still.
+    pub paused: watch::Receiver<Option<Pause>>,
     /// Where held responses are counted.
     pub metrics: Arc<ReplicateMetrics>,
 }
@@ -69,6 +80,10 @@ impl Board {
         let standby = matches!(known.role, Role::Standby { .. } | Role::Promoting | Role::Stopped { .. });
         let age_ms = |at: Boot| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
         AgentStatus {
+            standby_heard_age_ms: self.standby_heard.borrow().filter(|_| primary).map(age_ms),
+            read_only: self.vitals.borrow().read_only,
+            disk_free_bytes: self.vitals.borrow().disk_free_bytes,
+            paused: self.paused.borrow().map(Pause::told),
             retention_left_s: self.retention.borrow().filter(|_| primary).map(|r| r.left_s),
             coverage: self.verifier.coverage().filter(|_| standby),
             site: self.site.clone(),

@@ -16,6 +16,9 @@
 //!
 //! What it costs: two synced writes a change. Changes are rare (a mode change, a failover).
 //!
+//! The operators' orders stand in a third file, `register.orders.json`, replaced as a whole with its checksum. If it
+//! cannot be read at the start, nobody knows what was ordered: the register begins with everything stopped, and says so.
+//!
 //! Leases live in memory only. After a start nobody is granted one until the longest that may have been promised
 //! before has passed.
 
@@ -29,9 +32,14 @@ use std::{
 
 use model::{
     Register as Record,
-    register::{CasReply, CasRequest, Lease, LeaseReply, LeaseRequest},
+    register::{
+        CasReply, CasRequest, Halt, Lease, LeaseReply, LeaseRequest, Orders, OrdersReply, OrdersRequest,
+    },
 };
-use runtime::{clock::Boot, durable};
+use runtime::{
+    clock::{Boot, Wall},
+    durable,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -45,6 +53,7 @@ pub struct RegisterFile {
     /// The last durable record: read without waiting for the disk.
     current: Arc<Mutex<Record>>,
     leases: Mutex<Leases>,
+    orders: Arc<Mutex<OrdersFile>>,
 }
 
 impl RegisterFile {
@@ -57,7 +66,9 @@ impl RegisterFile {
     /// [`RegisterError::Storage`] when the folder cannot be written.
     pub fn open(path: &Path, first: Record, lease_pause: Duration) -> Result<RegisterFile, RegisterError> {
         let (store, record) = Store::open(path, first)?;
+        let orders = OrdersFile::open(path.with_extension("orders.json"))?;
         Ok(RegisterFile {
+            orders: Arc::new(Mutex::new(orders)),
             store: Arc::new(Mutex::new(store)),
             current: Arc::new(Mutex::new(record)),
             leases: Mutex::new(Leases::new(Boot::now().as_ms(), lease_pause)),
@@ -93,6 +104,19 @@ impl Register for RegisterFile {
 
     async fn lease(&self, request: LeaseRequest) -> Result<LeaseReply, RegisterError> {
         Ok(hold(&self.leases).ask(Boot::now().as_ms(), request))
+    }
+
+    async fn orders(&self) -> Result<Orders, RegisterError> {
+        Ok(hold(&self.orders).current.clone())
+    }
+
+    async fn set_orders(&self, request: OrdersRequest) -> Result<OrdersReply, RegisterError> {
+        let orders = self.orders.clone();
+        let change = move || hold(&orders).change(request);
+        match tokio::task::spawn_blocking(change).await {
+            Ok(reply) => reply,
+            Err(e) => Err(RegisterError::Unreachable(format!("its worker ended early: {e}"))),
+        }
     }
 }
 
@@ -230,7 +254,7 @@ fn encode(record: &Record) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn checksum(record: &Record) -> std::io::Result<String> {
+fn checksum(record: &impl Serialize) -> std::io::Result<String> {
     Ok(Sha256::digest(serde_json::to_vec(record)?).iter().map(|b| format!("{b:02x}")).collect())
 }
 
@@ -279,6 +303,64 @@ fn lock(path: &Path) -> Result<File, RegisterError> {
         tracing::debug!("the register's lock file could not be signed: {e}");
     }
     Ok(file)
+}
+
+// === The orders ===
+
+#[derive(Debug)]
+struct OrdersFile {
+    file: PathBuf,
+    current: Orders,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredOrders {
+    orders: Orders,
+    /// SHA-256 of the orders' JSON, in hex.
+    sha256: String,
+}
+
+impl OrdersFile {
+    fn open(file: PathBuf) -> Result<OrdersFile, RegisterError> {
+        let bytes = match std::fs::read(&file) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(OrdersFile { file, current: Orders::default() });
+            }
+            Err(e) => return Err(storage("read", &file, e)),
+        };
+        let read = serde_json::from_slice::<StoredOrders>(&bytes)
+            .ok()
+            .filter(|stored| checksum(&stored.orders).is_ok_and(|sum| sum == stored.sha256));
+        let current = match read {
+            Some(stored) => stored.orders,
+            None => {
+                let why = format!(
+                    "{} cannot be read, so nobody knows what was ordered; order anew what is to stand, then lift the stop",
+                    file.display()
+                );
+                tracing::error!("everything is stopped: {why}");
+                let stopped = Some(Halt { by: "the register".into(), why, at_ms: Wall::now().as_ms() });
+                Orders { stopped, ..Orders::default() }
+            }
+        };
+        Ok(OrdersFile { file, current })
+    }
+
+    fn change(&mut self, request: OrdersRequest) -> Result<OrdersReply, RegisterError> {
+        let reply = self.current.changed_by(request).map_err(RegisterError::Refused)?;
+        if let OrdersReply::Set(orders) = &reply
+            && *orders != self.current
+        {
+            let write = || {
+                let stored = StoredOrders { orders: orders.clone(), sha256: checksum(orders)? };
+                durable::replace(&self.file, &serde_json::to_vec_pretty(&stored)?)
+            };
+            write().map_err(|e| storage("write", &self.file, e))?;
+            self.current = orders.clone();
+        }
+        Ok(reply)
+    }
 }
 
 // === The lease ===

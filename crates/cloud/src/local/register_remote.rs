@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use model::{
     Register as Record,
-    register::{CasReply, CasRequest, LeaseReply, LeaseRequest},
+    register::{CasReply, CasRequest, LeaseReply, LeaseRequest, Orders, OrdersReply, OrdersRequest},
 };
 use runtime::{
     admin::{Client, ClientError},
@@ -38,6 +38,14 @@ impl Register for RemoteRegister {
 
     async fn lease(&self, request: LeaseRequest) -> Result<LeaseReply, RegisterError> {
         self.client.post("/v1/lease", &request, self.timeout).await.map_err(fault)
+    }
+
+    async fn orders(&self) -> Result<Orders, RegisterError> {
+        self.client.get("/v1/orders", self.timeout).await.map_err(fault)
+    }
+
+    async fn set_orders(&self, request: OrdersRequest) -> Result<OrdersReply, RegisterError> {
+        self.client.post("/v1/orders", &request, self.timeout).await.map_err(fault)
     }
 }
 

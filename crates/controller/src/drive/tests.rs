@@ -4,7 +4,7 @@
 use model::{
     Incarnation, Position, StreamId,
     agent::{Fence, Role, Row, Slot, StandbyPhase},
-    register::Lease,
+    register::{Approval, Halt, Lease},
 };
 
 use super::*;
@@ -43,6 +43,7 @@ struct Sim {
     sites: BTreeMap<Site, FakeSite>,
     link_cut: bool,
     register: Register,
+    orders: Orders,
     lease: (Option<String>, u64),
     steering: Steering,
     /// Every step that was begun: when, by whom, what.
@@ -83,6 +84,7 @@ impl Sim {
                 standby_incarnation: Incarnation(2),
                 ..Register::first(nhn(), 0)
             },
+            orders: Orders::default(),
             lease: (Some(leader.to_owned()), 1_500),
             steering: Steering { site: nhn(), epoch: Epoch(3) },
             taken: Vec::new(),
@@ -190,6 +192,10 @@ impl Sim {
                 let record = self.register_is_up().then(|| self.register.clone());
                 self.post(ANSWER_MS, place, Event::RegisterRead { sent_ms, record });
             }
+            Effect::ReadOrders => {
+                let orders = self.register_is_up().then(|| self.orders.clone());
+                self.post(ANSWER_MS, place, Event::OrdersRead { sent_ms, orders });
+            }
             Effect::ReadSteering => {
                 let steering = Some(self.steering.clone());
                 self.post(ANSWER_MS, place, Event::SteeringRead { sent_ms, steering });
@@ -200,7 +206,7 @@ impl Sim {
             }
             Effect::Take { step } => self.take(place, step),
             Effect::Note(entry) => {
-                if let What::Judged { verdict } = entry.what {
+                if let What::Judged { verdict, .. } = entry.what {
                     self.reasons = verdict.reasons;
                 }
             }
@@ -246,7 +252,8 @@ impl Sim {
                 if self.register.version + 1 != record.version {
                     return (ANSWER_MS, Outcome::Stale { record: self.register.clone() });
                 }
-                assert_eq!(self.register.mode, Mode::Sync, "nothing moves out of solo");
+                let ordered = record.forced_now().is_some();
+                assert!(self.register.mode == Mode::Sync || ordered, "nothing moves out of solo by itself");
                 self.register = record.clone();
                 (ANSWER_MS, Outcome::Moved { record: record.clone() })
             }
@@ -297,22 +304,14 @@ impl Sim {
         let position = Position { stream: StreamId(other.to_string()), file: 1, offset: 4 };
         let slot = Slot { position, epoch: fake.slot_epoch, origin: other };
         AgentStatus {
-            coverage: None,
-            retention_left_s: None,
             site: site.clone(),
             role: if primary { Role::Primary } else { Role::Standby { phase: StandbyPhase::Attached } },
             row: fake.database_up.then(|| fake.row.clone()),
-            stream: None,
-            end_of_log: None,
             slot: (!primary).then_some(slot),
             incarnation: (!primary).then_some(Incarnation(2)),
-            watermark: None,
-            lag_ms: None,
-            held_responses: 0,
             heartbeat_age_ms: (!primary).then(|| self.now - fake.beat_heard_ms),
-            commit_age_ms: None,
-            register_age_ms: None,
             fence: if fake.open { Fence::Open } else { Fence::Closed },
+            ..AgentStatus::starting(site.clone())
         }
     }
 
@@ -488,4 +487,99 @@ fn the_controller_beside_the_primary_leads_only_while_nobody_else_would() {
     }
     sim.run(6_000);
     assert_eq!(sim.lease.0.as_deref(), Some("nhn"), "nobody else came");
+}
+
+/// aws is behind (`solo`), nhn goes dark, and an operator accepts the loss.
+fn ordered_failover() -> Sim {
+    let mut sim = Sim::healthy("witness");
+    (sim.register.version, sim.register.mode) = (10, Mode::Solo);
+    sim.run(2_000);
+    sim.go_dark(&nhn());
+    sim.run(8_000);
+    assert_eq!(sim.steps(), [""; 0], "nothing moves by itself");
+    assert!(sim.reasons.iter().any(|r| r.starts_with("no_loss: ")), "{:?}", sim.reasons);
+    sim.orders = Orders {
+        version: 1,
+        approval: Some(Approval {
+            epoch: Epoch(3),
+            to: aws(),
+            accept_loss_s: Approval::ANY_LOSS,
+            by: "kim".into(),
+            why: "fire".into(),
+            until_ms: u64::MAX,
+        }),
+        ..Orders::default()
+    };
+    sim
+}
+
+#[test]
+fn an_ordered_failover_waits_the_lease_out_before_anybody_is_promoted() {
+    let mut sim = ordered_failover();
+    sim.run(8_000);
+    sim.assert_failed_over("ordered");
+    assert_eq!(sim.steps(), FAILOVER);
+    let waited_ms = sim.taken[1].0 - sim.taken[0].0;
+    assert!((3_000..3_600).contains(&waited_ms), "{waited_ms} ms");
+    assert_eq!(sim.register.forced_now().map(|f| (f.out_of, f.by.as_str())), Some((Mode::Solo, "kim")));
+    // The approval was for one epoch: it stands there still, and does nothing any more.
+    sim.run(20_000);
+    assert_eq!(sim.steps(), FAILOVER);
+}
+
+#[test]
+fn an_ordered_failover_is_finished_by_the_next_leader_and_never_before_the_lease_has_ended() {
+    for step in 1..=FAILOVER.len() {
+        for before in [true, false] {
+            let story = format!("dies {} step {step}", if before { "before" } else { "after" });
+            let mut sim = ordered_failover();
+            sim.kill_at = Some((step, before));
+            sim.run(15_000);
+            sim.assert_failed_over(&story);
+            let at = |words: &'static str| {
+                sim.taken.iter().filter(move |(_, _, s)| s.to_string().starts_with(words)).map(|(at, ..)| *at)
+            };
+            let moved = if step == 1 && before { at("move").next_back() } else { at("move").next() };
+            let waited_ms = at("promote").next().unwrap() - moved.unwrap();
+            assert!(waited_ms >= 3_000, "{story}: {waited_ms} ms");
+        }
+    }
+}
+
+#[test]
+fn while_everything_is_stopped_or_only_observed_no_step_is_taken_and_then_all_of_them() {
+    let halt = Halt { by: "kim".into(), why: "rehearsal".into(), at_ms: 0 };
+    let stop = Orders { version: 1, stopped: Some(halt), ..Orders::default() };
+    let observe = Orders { version: 1, observe: true, ..Orders::default() };
+    for (orders, name) in [(stop, "stop: "), (observe, "observe: ")] {
+        let mut sim = Sim::healthy("witness");
+        sim.orders = orders;
+        sim.run(1_000);
+        sim.go_dark(&nhn());
+        sim.run(10_000);
+        assert_eq!(sim.steps(), [""; 0]);
+        let told =
+            sim.reasons.iter().any(|r| r.starts_with(name) && r.contains("it would now: move the register"));
+        assert!(told, "{name} {:?}", sim.reasons);
+        sim.orders = Orders { version: 2, ..Orders::default() };
+        sim.run(3_000);
+        sim.assert_failed_over(name);
+    }
+}
+
+/// A stop between any two steps holds what is left of a failover, whoever leads, until it is lifted.
+#[test]
+fn a_stop_in_the_middle_of_a_failover_holds_the_rest_of_it() {
+    let mut sim = Sim::healthy("witness");
+    sim.kill_at = Some((1, false));
+    sim.go_dark(&nhn());
+    sim.run(1_600);
+    assert_eq!(sim.steps(), FAILOVER[..1], "the register moved, and its mover died");
+    let halt = Halt { by: "kim".into(), why: "wait".into(), at_ms: 0 };
+    sim.orders = Orders { version: 1, stopped: Some(halt), ..Orders::default() };
+    sim.run(10_000);
+    assert_eq!(sim.steps(), FAILOVER[..1]);
+    sim.orders = Orders { version: 2, ..Orders::default() };
+    sim.run(6_000);
+    sim.assert_failed_over("lifted");
 }

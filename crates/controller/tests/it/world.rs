@@ -19,7 +19,7 @@ use cloud::{
 };
 use controller::Setup;
 use model::{
-    Epoch, Incarnation, Mode, Place, Position, Register, Site, StreamId,
+    Epoch, Incarnation, Mode, Place, Position, Problem, Register, Site, StreamId,
     agent::{
         AgentStatus, Fence, FenceReply, FenceRequest, ProbeReply, PromoteReply, PromoteRequest, Role, Row,
         Slot, StandbyPhase,
@@ -259,6 +259,11 @@ impl World {
         self.remote().cas(request).await.unwrap();
     }
 
+    /// Asks the controller of a place.
+    pub(crate) fn controller(&self, place: &str) -> admin::Client {
+        admin::Client::new(self.address(place), Secret::new(TOKEN))
+    }
+
     fn remote(&self) -> RemoteRegister {
         RemoteRegister::new(self.address("witness"), Secret::new(TOKEN), Duration::from_secs(5))
     }
@@ -271,7 +276,7 @@ impl World {
     pub(crate) fn is_calm(&self) -> bool {
         let views = self.views.lock().unwrap();
         let calm = |v: &View| {
-            v.verdict.problems.is_empty()
+            v.verdict.problems.iter().all(|p| *p == Problem::Flapping) // that is told for minutes
                 && v.leader.is_some()
                 && v.verdict.reasons.iter().any(|r| r.contains("commits"))
         };
@@ -377,22 +382,14 @@ async fn status(State(agent): State<Agent>) -> Json<AgentStatus> {
     let position = Position { stream: StreamId("s".into()), file: 1, offset: 4 };
     let beat_age = peer.dark_since.filter(|_| peer.dark).map_or(Duration::from_millis(100), Boot::elapsed);
     Json(AgentStatus {
-        coverage: None,
-        retention_left_s: None,
         site: site.clone(),
         role: if primary { Role::Primary } else { Role::Standby { phase: StandbyPhase::Attached } },
         row: scripted.database.then(|| scripted.row.clone()),
-        stream: None,
-        end_of_log: None,
         slot: (!primary).then(|| Slot { position, epoch: Epoch(3), origin: other.clone() }),
         incarnation: (!primary).then_some(Incarnation(2)),
-        watermark: None,
-        lag_ms: None,
-        held_responses: 0,
         heartbeat_age_ms: (!primary).then(|| u64::try_from(beat_age.as_millis()).unwrap()),
-        commit_age_ms: None,
-        register_age_ms: None,
         fence: if scripted.open { Fence::Open } else { Fence::Closed },
+        ..AgentStatus::starting(site.clone())
     })
 }
 

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use decide::{check, judge, problem, scenario};
+use decide::{check, judge, problem, rules, scenario};
 use model::{Problem, Site, topology::Policy};
 
 fn stories() -> Vec<(String, String)> {
@@ -30,13 +30,14 @@ fn check(file: &str, text: &str) -> Vec<String> {
     assert!(!moments.is_empty(), "{file} concludes nothing");
     let mut wrong = Vec::new();
     for moment in moments {
-        let verdict = judge(&moment.world, &policy);
+        let policy = &moment.policy;
+        let verdict = judge(&moment.world, policy);
         let told = scenario::describe(&verdict);
         let at = format!("scenarios/{file}:{}: {}", moment.line, moment.title);
         if told != moment.expected {
             wrong.push(format!("{at}\n--- expected\n{}--- judged\n{told}", moment.expected));
         }
-        assert_eq!(verdict, judge(&moment.world, &policy), "{at}: judged twice, differently");
+        assert_eq!(verdict, judge(&moment.world, policy), "{at}: judged twice, differently");
         assert!(!verdict.plan.steps.is_empty() || !verdict.reasons.is_empty(), "{at}: held without a reason");
         if let Some(register) = &moment.world.register {
             assert_eq!(check::lint(&verdict.plan, &register.value), [], "{at}: the plan has faults");
@@ -59,7 +60,7 @@ fn every_problem_is_in_the_table_once_and_in_some_story() {
     let told: BTreeSet<Problem> = stories()
         .iter()
         .flat_map(|(_, text)| scenario::read(text, &policy).unwrap())
-        .flat_map(|moment| judge(&moment.world, &policy).problems)
+        .flat_map(|moment| judge(&moment.world, &moment.policy).problems)
         .collect();
     let mut listed = BTreeSet::new();
     for entry in problem::TABLE {
@@ -72,6 +73,53 @@ fn every_problem_is_in_the_table_once_and_in_some_story() {
         }
     }
     assert_eq!(told, listed, "a problem is judged that the table does not list");
+}
+
+/// A rule without a story is a rule that nobody has seen stand.
+#[test]
+fn every_rule_stands_in_some_story_under_its_name() {
+    let policy = Policy::default();
+    let reasons: Vec<String> = stories()
+        .iter()
+        .flat_map(|(_, text)| scenario::read(text, &policy).unwrap())
+        .flat_map(|moment| judge(&moment.world, &moment.policy).reasons)
+        .collect();
+    for entry in rules::TABLE {
+        let name = format!("{}: ", entry.name);
+        assert!(reasons.iter().any(|reason| reason.starts_with(&name)), "no story tells of the rule {name}");
+        assert!(rules::entry(entry.rule).is_some_and(|found| found.name == entry.name));
+        assert!(![problem::Language::Ko, problem::Language::En].map(|l| entry.sentence(l)).contains(&""));
+    }
+}
+
+#[test]
+fn drills_look_up_every_story_by_its_name() {
+    let policy = Policy::default();
+    let listed: Vec<String> = scenario::STORIES.iter().map(|(name, _)| format!("{name}.txt")).collect();
+    let files: Vec<String> = stories().into_iter().map(|(file, _)| file).collect();
+    assert_eq!(listed, files, "decide/src/scenario/stories.rs does not list what is in scenarios/");
+    for (name, text) in scenario::STORIES {
+        let moments = scenario::read(text, &policy).unwrap();
+        let told = scenario::expectations(name).unwrap();
+        assert_eq!(moments.len(), told.len(), "{name}");
+        for (moment, told) in moments.iter().zip(&told) {
+            let verdict = judge(&moment.world, &moment.policy);
+            let problems: Vec<&str> = verdict.problems.iter().map(|p| scenario::name(*p)).collect();
+            assert_eq!(
+                (&moment.title, problems),
+                (&told.title, told.problems.iter().map(String::as_str).collect())
+            );
+            let steps: Vec<String> = verdict.plan.steps.iter().map(ToString::to_string).collect();
+            assert_eq!(
+                (steps, &verdict.reasons),
+                (told.plan.clone(), &told.reasons),
+                "{name}: {}",
+                told.title
+            );
+        }
+        assert_eq!(scenario::expectation(name).as_ref(), told.last());
+    }
+    assert_eq!(scenario::expectation("the-moon-falls"), None);
 }
 
 #[test]

@@ -101,7 +101,13 @@ fn status() {
         "The object",
         &[Report { register: Err(String::new()), steering: silent(), sites: [].into(), lab: None }],
     );
-    check(COMMAND, "`register`", &[Register::first(site(), 0)]);
+    let forced = model::register::Forced {
+        epoch: model::Epoch::FIRST,
+        out_of: model::Mode::Solo,
+        accept_loss_s: 1,
+        by: "kim".into(),
+    };
+    check(COMMAND, "`register`", &[Register { forced: Some(forced), ..Register::first(site(), 0) }]);
     let reinstating = Role::Reinstating {
         phase: ReinstatePhase::Undoing,
         transactions: 1,
@@ -112,22 +118,14 @@ fn status() {
     let standby = Role::Standby { phase: StandbyPhase::Attached };
     let roles = [Role::Primary, standby, reinstating, Role::Stopped { why: "".into() }];
     let agents = roles.map(|role| AgentStatus {
-        coverage: None,
-        retention_left_s: None,
         site: site(),
         role,
         row: None,
-        stream: None,
-        end_of_log: None,
         slot: None,
         incarnation: None,
-        watermark: None,
-        lag_ms: None,
-        held_responses: 0,
         heartbeat_age_ms: None,
-        commit_age_ms: None,
-        register_age_ms: None,
         fence: Fence::Unknown,
+        ..AgentStatus::starting(site())
     });
     check(COMMAND, "`agent`", &agents);
     let gateway = GatewayStatus {

@@ -2,6 +2,8 @@
 
 use std::future::pending;
 
+use model::{Epoch, agent::Role};
+use runtime::clock::Boot;
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -9,6 +11,16 @@ use crate::{
     database::DatabaseError,
     work::{Done, Standby},
 };
+
+/// How the last follower ended, for the epoch and life in which it ran.
+pub(super) struct StandbyEnd {
+    pub(super) key: (Epoch, model::Incarnation),
+    /// What to tell until somebody acts; `None`: it is simply begun again after `not_before`.
+    pub(super) role: Option<Role>,
+    /// Why its place in the primary's log is lost, if so: these data must be filled anew.
+    pub(super) lost: Option<String>,
+    pub(super) not_before: Boot,
+}
 
 pub(super) async fn end_of(act: &mut Option<JoinHandle<Done>>) -> Done {
     let Some(task) = act else { return pending().await };

@@ -6,7 +6,7 @@ use model::{
 };
 use runtime::clock::Boot;
 
-use super::{Loop, StandbyEnd};
+use super::{Loop, ends::StandbyEnd};
 use crate::duty::Duty;
 
 impl Loop {

@@ -110,4 +110,6 @@ pub enum Up {
         /// How many more.
         chunks: u32,
     },
+    /// Nothing to say, and still there.
+    Alive,
 }

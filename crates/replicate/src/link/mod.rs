@@ -40,8 +40,8 @@ pub const FRAME_BYTES_MAX: usize = 160 * 1024 * 1024;
 /// How long each step of the handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often the primary's side says that it is still there.
-pub const ALIVE_EVERY: Duration = Duration::from_millis(500);
+/// How often each side says that it is still there, if it has nothing else to say.
+pub const ALIVE_EVERY: Duration = Duration::from_millis(model::agent::LINK_ALIVE_MS);
 
 /// After this silence the standby's side takes the link for cut.
 pub const SILENCE_MAX: Duration = Duration::from_secs(3);

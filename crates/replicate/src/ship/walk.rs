@@ -93,7 +93,7 @@ impl Walker {
                     walking.walk.chunks = walking.walk.chunks.saturating_add(chunks);
                 }
             }
-            Up::Watermark(_) => {}
+            Up::Alive | Up::Watermark(_) => {}
         }
     }
 

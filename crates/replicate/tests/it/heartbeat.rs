@@ -36,6 +36,7 @@ impl Bench {
             primary_in: seen,
             beats,
             log_begun_anew: watch::Sender::new(0),
+            vitals: watch::Sender::new(replicate::vitals::Vitals::default()).subscribe(),
             metrics: Arc::new(ReplicateMetrics::default()),
         };
         let shutdown = Shutdown::new();

@@ -223,6 +223,7 @@ impl Pair {
             database: from.database.clone(),
             identity: self.authority.identity(&from.site).unwrap(),
             site: from.site.clone(),
+            heard: watch::Sender::new(None),
         };
         let stop = Shutdown::new();
         tokio::spawn(ship::serve(listener, config, seen, to, stop.clone()));

@@ -245,3 +245,43 @@ fn after_a_restart_nobody_leads_until_an_older_lease_has_surely_ended() {
     assert_eq!(ask(&mut leases, 2499, "aws", 1500), (false, String::new(), 0));
     assert_eq!(ask(&mut leases, 2500, "aws", 1500), (true, "aws".into(), 1500));
 }
+
+#[tokio::test]
+async fn orders_survive_a_restart_and_leave_the_record_alone() {
+    let folder = Folder::new();
+    let observe = Orders { version: 1, observe: true, ..Orders::default() };
+    {
+        let register = folder.open().unwrap();
+        assert_eq!(register.orders().await.unwrap(), Orders::default());
+        let request = OrdersRequest { expected_version: 0, orders: observe.clone() };
+        assert_eq!(register.set_orders(request.clone()).await.unwrap(), OrdersReply::Set(observe.clone()));
+        assert_eq!(register.set_orders(request).await.unwrap(), OrdersReply::Set(observe.clone()));
+        let late = OrdersRequest { expected_version: 0, orders: Orders { version: 1, ..Orders::default() } };
+        assert_eq!(register.set_orders(late).await.unwrap(), OrdersReply::Stale(observe.clone()));
+    }
+    let register = folder.open().unwrap();
+    assert_eq!(register.orders().await.unwrap(), observe);
+    assert_eq!(register.read().await.unwrap(), first());
+}
+
+#[tokio::test]
+async fn orders_that_cannot_be_read_stop_everything_until_they_are_given_anew() {
+    let folder = Folder::new();
+    let file = folder.file().with_extension("orders.json");
+    {
+        let register = folder.open().unwrap();
+        let orders = Orders { version: 1, observe: true, ..Orders::default() };
+        register.set_orders(OrdersRequest { expected_version: 0, orders }).await.unwrap();
+    }
+    let garbled = fs::read_to_string(&file).unwrap().replace("true", "false");
+    fs::write(&file, garbled).unwrap();
+    let register = folder.open().unwrap();
+    let orders = register.orders().await.unwrap();
+    assert!(orders.stopped.as_ref().is_some_and(|halt| halt.why.contains("cannot be read")), "{orders:?}");
+    assert_eq!(register.read().await.unwrap(), first(), "the record itself is whole");
+    let lifted = Orders { version: orders.version + 1, ..Orders::default() };
+    let request = OrdersRequest { expected_version: orders.version, orders: lifted.clone() };
+    register.set_orders(request).await.unwrap();
+    drop(register);
+    assert_eq!(folder.open().unwrap().orders().await.unwrap(), lifted);
+}

@@ -63,6 +63,7 @@ pub(super) async fn ship(place: &Place, source: &Node, from: &Mark) -> Result<Sh
         database: source.agent.clone(),
         identity: identity(&certificates, Cloud::Nhn)?,
         site: Cloud::Nhn.site(),
+        heard: watch::Sender::new(None),
     };
     tokio::spawn(ship::serve(listener, config, seen, to, stop.clone()));
     Ok(Shipping { address, watermarks, certificates, _authority: authority, stop })

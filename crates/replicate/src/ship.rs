@@ -290,7 +290,9 @@ async fn pump(
             packer.settle(&mut frames);
             feed(sender, &mut frames).await?;
             sender.flush().await?;
-            if walker.wants() {
+            // Within a transaction there is nothing to do but to wait for the rest of it. Going round instead would never
+            // give this thread away, and the task that hands the rest over may be waiting for this very thread.
+            if walker.wants() && log.is_between() {
                 continue;
             }
             tokio::select! {

@@ -1,4 +1,4 @@
-//! The controller's admin API; on the witness, the register's too.
+//! The controller's admin API; the register's too, where the register is at hand.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -7,10 +7,7 @@ use axum::{
     extract::{Query, State},
     routing::{get, post},
 };
-use cloud::{
-    local::register_file::RegisterFile,
-    register::{AnyRegister, Register as _, RegisterError},
-};
+use cloud::register::{AnyRegister, Register as _, RegisterError};
 use model::{
     Place, Register,
     observation::{Observation, View},
@@ -47,7 +44,7 @@ pub fn routes(snapshot: watch::Receiver<Arc<Snapshot>>) -> Router {
 }
 
 /// `GET /v1/register`, `POST /v1/register/cas` and `POST /v1/lease`.
-pub fn register_routes(register: Arc<RegisterFile>) -> Router {
+pub fn register_routes(register: AnyRegister) -> Router {
     Router::new()
         .route("/v1/register", get(read))
         .route("/v1/register/cas", post(cas))
@@ -103,19 +100,19 @@ async fn view(State(snapshot): State<watch::Receiver<Arc<Snapshot>>>) -> Result<
     view.map(Json).ok_or_else(|| ApiError::unavailable("nothing was seen yet; ask again"))
 }
 
-async fn read(State(register): State<Arc<RegisterFile>>) -> Result<Json<Register>, ApiError> {
+async fn read(State(register): State<AnyRegister>) -> Result<Json<Register>, ApiError> {
     register.read().await.map(Json).map_err(refusal)
 }
 
 async fn cas(
-    State(register): State<Arc<RegisterFile>>,
+    State(register): State<AnyRegister>,
     Json(request): Json<CasRequest>,
 ) -> Result<Json<CasReply>, ApiError> {
     register.cas(request).await.map(Json).map_err(refusal)
 }
 
 async fn lease(
-    State(register): State<Arc<RegisterFile>>,
+    State(register): State<AnyRegister>,
     Json(request): Json<LeaseRequest>,
 ) -> Result<Json<LeaseReply>, ApiError> {
     register.lease(request).await.map(Json).map_err(refusal)

@@ -37,7 +37,8 @@ pub struct Setup {
     pub topology: Topology,
     /// Bearer token of the admin APIs.
     pub token: Secret,
-    /// The register: the file on the witness, the witness's API elsewhere. A file is also served to the others.
+    /// The register: the file on the witness, the witness's API elsewhere; or etcd. Who does not ask another controller for
+    /// it answers for it.
     pub register: AnyRegister,
     /// The file to which the journal is appended.
     pub journal: PathBuf,
@@ -62,8 +63,8 @@ pub async fn run(listener: TcpListener, setup: Setup, shutdown: Shutdown) -> std
         .merge(api::orders_routes(register.clone()))
         .merge(api::order_routes(desk))
         .merge(api::journal_routes(place.clone(), journal.clone()));
-    if let AnyRegister::File(file) = &register {
-        routes = routes.merge(api::register_routes(file.clone()));
+    if register.is_at_hand() {
+        routes = routes.merge(api::register_routes(register.clone()));
     }
     let own_metrics = ControllerMetrics::register(&metrics);
     let (note, notes) = mpsc::unbounded_channel();

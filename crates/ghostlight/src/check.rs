@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
-use cloud::{local::register_remote::RemoteRegister, register::Register};
+use cloud::register::{Examined, Found};
 use model::{Site, topology::Topology};
 use replicate::{
     check::{self, Facts, Finding, Verdict},
@@ -13,7 +13,7 @@ use replicate::{
 use runtime::config::Loaded;
 use serde_json::json;
 
-use crate::topology;
+use crate::{register, topology};
 
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 /// A certificate of the link that ends sooner is a finding.
@@ -71,15 +71,19 @@ async fn findings(loaded: &Loaded<Topology>) -> anyhow::Result<Vec<Finding>> {
     if let [(one, facts, user), (other, others, _)] = &seen[..] {
         findings.extend(check::compare((one, facts), (other, others), user));
     }
-    let token = topology::secret(loaded, &topology.secrets.admin_token)?;
-    let register = RemoteRegister::new(topology.witness.controller, token, REGISTER_TIMEOUT);
-    let verdict = match register.read().await {
-        Ok(r) => Verdict::Ok { found: format!("epoch {} of {}, {}", r.epoch, r.primary, r.mode) },
-        Err(e) => Verdict::Unreachable { why: format!("{e}; start the witness's controller") },
-    };
-    findings.push(Finding { site: None, check: "register".into(), verdict });
+    findings.extend(register::of(loaded, REGISTER_TIMEOUT)?.examine().await.into_iter().map(of_register));
     findings.extend(certificates(loaded));
     Ok(findings)
+}
+
+/// What the register's driver found, as a finding.
+fn of_register(Examined { check, finding }: Examined) -> Finding {
+    let verdict = match finding {
+        Found::Ok(found) => Verdict::Ok { found },
+        Found::Wrong { what, fix } => Verdict::Wrong { found: what, fix },
+        Found::Silent(why) => Verdict::Unreachable { why },
+    };
+    Finding { site: None, check: check.into(), verdict }
 }
 
 /// The certificates of the link that are on this machine: a site has its own, and not the other one's.

@@ -4,6 +4,7 @@
 
 mod check;
 mod init;
+mod register;
 mod roles;
 mod topology;
 

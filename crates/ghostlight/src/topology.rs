@@ -75,5 +75,6 @@ fn secrets(topology: &Topology) -> Vec<(String, &SecretRef)> {
     for (site, config) in &topology.sites {
         all.push((format!("sites.{site}.database.password"), &config.database.password));
     }
+    all.extend(topology.register.password.iter().map(|p| ("register.password".to_owned(), p)));
     all
 }

@@ -18,11 +18,15 @@ use std::{
 };
 
 use cloud::local::{
+    etcd::EtcdError,
     lab_number::{self, ClaimError, LabNumber},
     mariadb::{self, Accounts, MariadbError, Server, Template, folder_for_databases},
 };
 use futures_util::future::join_all;
-use model::{Site, topology::Topology};
+use model::{
+    Site,
+    topology::{RegisterKind, Topology},
+};
 use replicate::link::authority::{self, AuthorityError};
 use runtime::{
     clock::Boot,
@@ -39,7 +43,7 @@ use crate::{
     blackout::{Blackout, How, SilentSockets},
     disk::SmallDisk,
     divergence::Divergence,
-    frontdoor,
+    etcd, frontdoor,
     layout::{Addresses, Cloud, Files},
     link::{self, LinkControl, LinkState},
     processes::{Member, Part, Programs},
@@ -70,6 +74,8 @@ pub struct LabOptions {
     pub front_door: Option<u16>,
     /// Whether the gateways hold answers to writes. Off only to prove what that is worth.
     pub gate: bool,
+    /// What keeps the register: the witness's file, or a cluster of etcd of the lab's own.
+    pub register: RegisterKind,
     /// The round trip that the link between the sites adds, in milliseconds.
     pub link_rtt_ms: u64,
     /// The size of the databases.
@@ -88,6 +94,7 @@ impl LabOptions {
             number: None,
             front_door: None,
             gate: true,
+            register: RegisterKind::File,
             link_rtt_ms: 0,
             database: mariadb::Options::default(),
             programs: None,
@@ -118,6 +125,15 @@ pub enum LabError {
     /// A database.
     #[error(transparent)]
     Database(#[from] MariadbError),
+    /// A member of etcd.
+    #[error(transparent)]
+    Etcd(#[from] EtcdError),
+    /// The register of this folder is in etcd.
+    #[error(
+        "the register of the lab in {0} is in etcd, and the witness's file is not up to date; start it with --register \
+         etcd, or take another folder"
+    )]
+    RegisterElsewhere(String),
     /// A secret's file.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -227,7 +243,7 @@ impl Lab {
             Some(port) => Some(frontdoor::listen(port).await?),
             None => None,
         };
-        check_addresses(&topology).await?;
+        check_addresses(&topology, at).await?;
 
         let mut disks = HashMap::new();
         for cloud in Cloud::BOTH.into_iter().filter(|_| options.small_disks) {
@@ -245,6 +261,10 @@ impl Lab {
         for cloud in Cloud::BOTH {
             let server = database(&template, &files, at, cloud, &options.database).await?;
             members.extend(programs.of_site(cloud, Arc::new(server)));
+        }
+        if topology.register.kind == RegisterKind::Etcd {
+            let cluster = etcd::members(at, &files)?;
+            members.extend(cluster.into_iter().map(|(place, member)| programs.of_etcd(place, member)));
         }
         let blackout = Blackout::prepare(number.get()).await;
         if let Some(why) = blackout.why_not_nft() {
@@ -269,11 +289,12 @@ impl Lab {
         let mut lab = Lab { inner: inner.clone(), tasks: JoinSet::new(), shutdown, _running: running };
         lab.spawn_tasks(control, ways, door);
 
+        let engine = |m: &Member| matches!(m.part, Part::Database | Part::Etcd);
         progress("starting the database servers");
-        inner.start_and_wait(|m| m.part == Part::Database).await?;
+        inner.start_and_wait(engine).await?;
         progress(&format!("database servers are ready ({:.1} s)", started.elapsed().as_secs_f64()));
         progress("starting agents, gateways, controllers, the name server and the ticketing service");
-        inner.start_and_wait(|m| m.part != Part::Database).await?;
+        inner.start_and_wait(|m| !engine(m)).await?;
         progress(&format!("all processes are ready ({:.1} s)", started.elapsed().as_secs_f64()));
         Ok(lab)
     }
@@ -460,7 +481,9 @@ impl Inner {
     fn listeners_of(&self, cloud: Cloud) -> Vec<SocketAddr> {
         let prefix = format!("sites.{}.", cloud.name());
         let of_site = self.topology.listeners().into_iter().filter(|(key, _)| key.starts_with(&prefix));
-        of_site.map(|(_, address)| address).collect()
+        let member = [self.at.etcd(Some(cloud)), self.at.etcd_peer(Some(cloud))];
+        let member = member.into_iter().filter(|_| self.topology.register.kind == RegisterKind::Etcd);
+        of_site.map(|(_, address)| address).chain(member).collect()
     }
 }
 
@@ -556,7 +579,10 @@ fn write_folder(files: &Files, at: Addresses, options: &LabOptions) -> Result<(S
         fs::create_dir_all(&folder).map_err(io(folder.display()))?;
     }
     let secrets = secrets::prepare(files)?;
-    let text = topology::text(at, topology::Choices { gate: options.gate });
+    if options.register == RegisterKind::File && files.etcd().exists() {
+        return Err(LabError::RegisterElsewhere(files.folder.display().to_string()));
+    }
+    let text = topology::text(at, topology::Choices { gate: options.gate, register: options.register });
     let path = files.topology();
     fs::write(&path, &text).map_err(io(path.display()))?;
     let topology = config::parse::<Topology>(&path, text)?.value;
@@ -565,7 +591,14 @@ fn write_folder(files: &Files, at: Addresses, options: &LabOptions) -> Result<(S
     Ok((secrets, topology))
 }
 
-async fn check_addresses(topology: &Topology) -> Result<(), LabError> {
+async fn check_addresses(topology: &Topology, at: Addresses) -> Result<(), LabError> {
+    if topology.register.kind == RegisterKind::Etcd {
+        for member in etcd::places(at) {
+            for address in [member.client, member.peer] {
+                drop(listen::tcp(&member.name, address).await?);
+            }
+        }
+    }
     for (key, address) in topology.listeners() {
         drop(listen::tcp(&key, address).await?);
     }

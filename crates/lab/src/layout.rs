@@ -145,6 +145,16 @@ impl Addresses {
         self.at(WITNESS_NETWORK, 4, 7300)
     }
 
+    /// A place's member of etcd, for clients; the witness's if `None`.
+    pub fn etcd(self, place: Option<Cloud>) -> SocketAddr {
+        self.at(place.map_or(WITNESS_NETWORK, Cloud::network), 5, 2379)
+    }
+
+    /// A place's member of etcd, for the other members.
+    pub fn etcd_peer(self, place: Option<Cloud>) -> SocketAddr {
+        self.at(place.map_or(WITNESS_NETWORK, Cloud::network), 5, 2380)
+    }
+
     /// The name server.
     pub fn nameserver(self) -> SocketAddr {
         self.at(WITNESS_NETWORK, 53, 5353)
@@ -199,6 +209,11 @@ impl Files {
     /// The journal of the controller at a place.
     pub fn journal(&self, place: &str) -> PathBuf {
         self.folder.join("journal").join(format!("{place}.jsonl"))
+    }
+
+    /// Where the members of etcd keep their data.
+    pub fn etcd(&self) -> PathBuf {
+        self.folder.join("etcd")
     }
 
     /// Says who runs a lab in this folder, and is locked by that process.

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use cloud::local::mariadb::Server;
+use cloud::local::{etcd, mariadb::Server};
 use tokio::process::Command;
 
 use crate::{
@@ -22,6 +22,8 @@ const DATABASE_ENDS_WITHIN: Duration = Duration::from_secs(30);
 pub enum Part {
     /// The database server.
     Database,
+    /// A member of etcd, where that holds the register.
+    Etcd,
     /// A controller; the witness's serves the register.
     Controller,
     /// The name server.
@@ -36,12 +38,26 @@ pub enum Part {
 
 impl Part {
     /// All, in the order in which they are started.
-    pub const IN_ORDER: [Part; 6] =
-        [Part::Database, Part::Controller, Part::Nameserver, Part::Agent, Part::Ticketing, Part::Gateway];
+    pub const IN_ORDER: [Part; 7] = [
+        Part::Database,
+        Part::Etcd,
+        Part::Controller,
+        Part::Nameserver,
+        Part::Agent,
+        Part::Ticketing,
+        Part::Gateway,
+    ];
 
     /// All, in the order in which they are ended: first those who would take the end of the others for a fault.
-    pub const IN_ORDER_OF_END: [Part; 6] =
-        [Part::Controller, Part::Gateway, Part::Ticketing, Part::Nameserver, Part::Agent, Part::Database];
+    pub const IN_ORDER_OF_END: [Part; 7] = [
+        Part::Controller,
+        Part::Gateway,
+        Part::Ticketing,
+        Part::Nameserver,
+        Part::Agent,
+        Part::Database,
+        Part::Etcd,
+    ];
 }
 
 /// One process of the lab.
@@ -119,6 +135,14 @@ impl Programs {
             Ready::Http(self.at.gateway_admin(cloud), "/healthz"),
         ));
         members
+    }
+
+    /// A place's member of etcd.
+    pub fn of_etcd(&self, place: Option<Cloud>, member: etcd::Member) -> Member {
+        let ready = Ready::Http(member.place().client, "/health");
+        let name = member.place().name.clone();
+        let command = Arc::new(move || member.command().map_err(|e| e.to_string()));
+        self.member(place, Part::Etcd, name, ready, command, ROLE_ENDS_WITHIN)
     }
 
     fn database(&self, cloud: Cloud, server: Arc<Server>) -> Member {

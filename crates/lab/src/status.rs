@@ -56,7 +56,6 @@ impl Report {
 /// Asks every process of `topology`.
 pub async fn gather(topology: &Topology, token: &Secret) -> Report {
     let client = |address| Client::new(address, token.clone());
-    let witness = client(topology.witness.controller);
     let nameserver = client(topology.witness.nameserver.admin);
     let sites = async {
         let asked = topology.sites.iter().map(|(site, config)| {
@@ -74,8 +73,20 @@ pub async fn gather(topology: &Topology, token: &Secret) -> Report {
         control.get::<LabView>("/v1/lab", ASK).await.ok()
     };
     let (register, steering, sites, lab) =
-        tokio::join!(witness.get("/v1/register", ASK), nameserver.get("/v1/steer", ASK), sites, lab);
-    Report { register: words(register), steering: words(steering), sites, lab }
+        tokio::join!(register(topology, token), nameserver.get("/v1/steer", ASK), sites, lab);
+    Report { register, steering: words(steering), sites, lab }
+}
+
+/// The register, by the first that answers for it.
+async fn register(topology: &Topology, token: &Secret) -> Result<Register, String> {
+    let mut said = Vec::new();
+    for address in topology.register_servers() {
+        match Client::new(address, token.clone()).get("/v1/register", ASK).await {
+            Ok(register) => return Ok(register),
+            Err(e) => said.push(e.to_string()),
+        }
+    }
+    Err(said.join("; "))
 }
 
 fn words<T>(answer: Result<T, ClientError>) -> Result<T, String> {

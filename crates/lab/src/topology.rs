@@ -1,6 +1,11 @@
 //! The topology file of a lab, written with its comments: it is also the example that operators start from.
 
-use crate::layout::{Addresses, Cloud, INSTANCES};
+use model::topology::RegisterKind;
+
+use crate::{
+    etcd,
+    layout::{Addresses, Cloud, INSTANCES},
+};
 
 /// The name that visitors resolve.
 pub const SERVICE_NAME: &str = "tickets.ghostlight.test";
@@ -10,6 +15,8 @@ pub const SERVICE_NAME: &str = "tickets.ghostlight.test";
 pub struct Choices {
     /// Whether the gateways hold answers to writes.
     pub gate: bool,
+    /// What keeps the register.
+    pub register: RegisterKind,
 }
 
 /// The text of `ghostlight.toml` for the lab with these addresses.
@@ -33,7 +40,8 @@ admin_token = {{ file = "secrets/admin.token" }}
 [link]               # the agents' certificates, made by `ghostlight init`
 folder = "link"
 
-[witness]            # belongs to neither cloud; holds the register
+{register}
+[witness]            # belongs to neither cloud; watches both
 controller = "{}"
 register_file = "witness/register.json"
 
@@ -44,11 +52,30 @@ admin = "{}"
         at.witness_controller(),
         at.nameserver(),
         at.nameserver_admin(),
+        register = register(at, choices.register),
     );
     for cloud in Cloud::BOTH {
         text.push_str(&site(at, cloud, choices));
     }
     text
+}
+
+fn register(at: Addresses, kind: RegisterKind) -> String {
+    match kind {
+        RegisterKind::File => {
+            "[register]           # who is primary: a file of the witness's, served to the others\n\
+                               kind = \"file\"\n"
+                .into()
+        }
+        RegisterKind::Etcd => {
+            let endpoints = etcd::places(at).map(|member| format!("\"{}\"", member.url()));
+            format!(
+                "[register]           # who is primary: a cluster of etcd, a member in each place\n\
+                 kind = \"etcd\"\nendpoints = [{}]\n",
+                endpoints.join(", ")
+            )
+        }
+    }
 }
 
 fn site(at: Addresses, cloud: Cloud, choices: Choices) -> String {
@@ -107,10 +134,11 @@ mod tests {
 
     #[test]
     fn what_is_written_is_a_topology_without_faults() {
-        for (number, gate) in [(0, true), (250, false)] {
-            let text = text(Addresses::of(number), Choices { gate });
+        for (number, gate, register) in [(0, true, RegisterKind::File), (250, false, RegisterKind::Etcd)] {
+            let text = text(Addresses::of(number), Choices { gate, register });
             let loaded = config::parse::<Topology>(Path::new("ghostlight.toml"), text).unwrap();
             assert_eq!(loaded.value.faults(), []);
+            assert_eq!(loaded.value.register.kind, register);
             let nhn = &loaded.value.sites[&Site::new("nhn")];
             assert_eq!(nhn.gateway.gate, gate);
             assert_eq!(nhn.gateway.listen, format!("127.10.{number}.1:8080").parse().unwrap());

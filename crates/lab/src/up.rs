@@ -43,6 +43,8 @@ impl UpError {
                     | LabError::Listen(_)
                     | LabError::NoProgram(_)
                     | LabError::Database(_)
+                    | LabError::Etcd(_)
+                    | LabError::RegisterElsewhere(_)
             )
         )
     }

@@ -3,6 +3,8 @@
 //! The doc comments of these structs are the file's manual. Unknown keys are errors. Secrets never stand in the
 //! file: only the name of a file or of an environment variable.
 
+mod register;
+
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
@@ -12,6 +14,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::Site;
+
+pub use register::{RegisterConfig, RegisterKind};
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +31,9 @@ pub struct Topology {
     /// The connection between the two agents.
     #[serde(default)]
     pub link: Link,
+    /// What keeps the register.
+    #[serde(default)]
+    pub register: RegisterConfig,
     /// The third place.
     pub witness: Witness,
     /// The two sites, by name.
@@ -187,9 +194,10 @@ pub enum SecretRef {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Witness {
-    /// Where the witness's controller serves its admin API and the register.
+    /// Where the witness's controller serves its admin API, and the register where that is a file.
     pub controller: SocketAddr,
-    /// The register's file. Only the witness process opens it.
+    /// The register's file, where the register is a file. Only the witness process opens it.
+    #[serde(default = "defaults::register_file")]
     pub register_file: PathBuf,
     /// The embedded name server.
     pub nameserver: Nameserver,
@@ -292,6 +300,9 @@ pub struct Peer {
 }
 
 mod defaults {
+    pub(super) fn register_file() -> std::path::PathBuf {
+        "witness/register.json".into()
+    }
     pub(super) fn steering_file() -> std::path::PathBuf {
         "witness/steering.json".into()
     }
@@ -372,7 +383,16 @@ impl Topology {
         }
         faults.extend(self.duplicate_addresses());
         faults.extend(self.policy.faults());
+        faults.extend(self.register.faults());
         faults
+    }
+
+    /// The controllers that answer for the register over their admin API: the witness's, which keeps the file; with etcd
+    /// every one, because everyone asks the cluster itself.
+    pub fn register_servers(&self) -> Vec<SocketAddr> {
+        let sites = self.sites.values().map(|site| site.controller);
+        let sites = sites.filter(|_| self.register.kind == RegisterKind::Etcd);
+        std::iter::once(self.witness.controller).chain(sites).collect()
     }
 
     /// The other site, if `site` is one of the two.

@@ -43,7 +43,7 @@ use runtime::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::register::{Register, RegisterError};
+use crate::register::{Register, RegisterError, judge};
 
 /// The register's file, opened by this process alone.
 #[derive(Debug)]
@@ -125,30 +125,6 @@ fn hold<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a compare-and-set comes to on this record.
-fn judge(standing: &Record, request: CasRequest) -> Result<CasReply, RegisterError> {
-    let CasRequest { expected_version, record } = request;
-    if Some(record.version) != expected_version.checked_add(1) {
-        return Err(RegisterError::Refused(format!(
-            "the new record has version {}, it must be the expected version {expected_version} plus one",
-            record.version
-        )));
-    }
-    if *standing == record {
-        return Ok(CasReply::Swapped(record));
-    }
-    if standing.version != expected_version {
-        return Ok(CasReply::Stale(standing.clone()));
-    }
-    if record.epoch < standing.epoch {
-        return Err(RegisterError::Refused(format!(
-            "the epoch would go back from {} to {}",
-            standing.epoch, record.epoch
-        )));
-    }
-    Ok(CasReply::Swapped(record))
-}
-
 // === The file ===
 
 #[derive(Debug)]
@@ -206,7 +182,7 @@ impl Store {
     /// The newest record that is there, and whether both copies hold it. `None`: a new installation.
     fn recover(&self) -> Result<Option<(Record, bool)>, RegisterError> {
         let unusable = |what: String| RegisterError::Unusable {
-            file: self.file.display().to_string(),
+            place: self.file.display().to_string(),
             what,
             fix: format!(
                 "stop all controllers, compare both files ({} and {}) with the epoch in each database's \
@@ -291,7 +267,7 @@ fn lock(path: &Path) -> Result<File, RegisterError> {
             _ => "another process".to_owned(),
         };
         return Err(RegisterError::Unusable {
-            file: path.display().to_string(),
+            place: path.display().to_string(),
             what: format!("{holder} has it open"),
             fix: "only one witness may run; stop that process, or point register_file elsewhere".into(),
         });

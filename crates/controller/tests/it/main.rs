@@ -1,7 +1,8 @@
 //! Three controllers over real sockets, with a real register file, against scripted agents, gateways and a scripted
-//! name server that speak the admin API.
+//! name server that speak the admin API. And every driver of the register.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it needs by failing")]
 
+mod register;
 mod world;
 
 use std::time::Duration;

@@ -177,7 +177,7 @@ impl World {
         } else {
             let timeout = Duration::from_millis(topology.policy.probe_timeout_ms);
             let remote = RemoteRegister::new(topology.witness.controller, token.clone(), timeout);
-            (Place::Site(site(place)), AnyRegister::Remote(remote))
+            (Place::Site(site(place)), AnyRegister::Remote(Box::new(remote)))
         };
         let setup = Setup {
             place: place_value,

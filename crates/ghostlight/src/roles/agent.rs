@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
-use cloud::{local::register_remote::RemoteRegister, register::Register};
+use cloud::register::{AnyRegister, Register};
 use model::Site;
 use replicate::{
     agent::{AgentConfig, Listeners},
@@ -13,7 +13,7 @@ use replicate::{
 use runtime::{listen, metrics::Metrics};
 use tokio::sync::mpsc;
 
-use crate::topology;
+use crate::{register, topology};
 
 /// How long the register may take; the agent asks again by itself.
 const REGISTER_TIMEOUT: Duration = Duration::from_millis(1_000);
@@ -23,8 +23,7 @@ pub(crate) fn run(config: &Path, site: Site) -> anyhow::Result<ExitCode> {
     let here = topology::site(&loaded, &site)?;
     let secrets = &loaded.value.secrets;
     let admin_token = topology::secret(&loaded, &secrets.admin_token)?;
-    let register =
-        RemoteRegister::new(loaded.value.witness.controller, admin_token.clone(), REGISTER_TIMEOUT);
+    let register = register::of(&loaded, REGISTER_TIMEOUT)?;
     let config = AgentConfig {
         database: DatabaseConfig {
             address: here.database.address,
@@ -56,7 +55,7 @@ pub(crate) fn run(config: &Path, site: Site) -> anyhow::Result<ExitCode> {
 }
 
 /// Puts the agent's questions to the register, each on its own, so that a slow one delays no other.
-async fn answer(register: RemoteRegister, mut asked: mpsc::Receiver<RegisterRequest>) {
+async fn answer(register: AnyRegister, mut asked: mpsc::Receiver<RegisterRequest>) {
     while let Some(request) = asked.recv().await {
         let register = register.clone();
         tokio::spawn(async move {

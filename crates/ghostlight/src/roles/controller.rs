@@ -1,16 +1,12 @@
 //! `ghostlight controller --place NAME`: watches both sites from one place; on the witness, keeps the register too.
 
-use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
-use cloud::{
-    local::{register_file::RegisterFile, register_remote::RemoteRegister},
-    register::AnyRegister,
-};
 use controller::Setup;
-use model::{Place, Register, Site};
-use runtime::{clock::Wall, listen, metrics::Metrics};
+use model::{Place, Site};
+use runtime::{listen, metrics::Metrics};
 
-use crate::topology;
+use crate::{register, topology};
 
 pub(crate) fn run(config: &Path, place: &str) -> anyhow::Result<ExitCode> {
     let loaded = topology::load(config)?;
@@ -24,20 +20,12 @@ pub(crate) fn run(config: &Path, place: &str) -> anyhow::Result<ExitCode> {
         (Place::Site(site.clone()), format!("sites.{site}.controller"), address)
     };
     let journal = loaded.folder().join("journal").join(format!("{place}.jsonl"));
-    let register_file = loaded.folder().join(&topology.witness.register_file);
     super::serve("controller", async |shutdown| {
         let listener = listen::tcp(&key, address).await?;
-        let policy = &topology.policy;
+        let limit = Duration::from_millis(topology.policy.probe_timeout_ms);
         let register = match &place {
-            Place::Witness => {
-                let first = Register::first(topology.service.preferred.clone(), Wall::now().as_ms());
-                let pause = Duration::from_millis(policy.leader_lease_ms);
-                AnyRegister::File(Arc::new(RegisterFile::open(&register_file, first, pause)?))
-            }
-            Place::Site(_) => {
-                let timeout = Duration::from_millis(policy.probe_timeout_ms);
-                AnyRegister::Remote(RemoteRegister::new(topology.witness.controller, token.clone(), timeout))
-            }
+            Place::Witness => register::of_witness(&loaded, limit).await?,
+            Place::Site(_) => register::of(&loaded, limit)?,
         };
         tracing::info!(%place, admin = %address, journal = %journal.display(), "watching both sites");
         let setup = Setup { place, topology, token, register, journal, metrics: Metrics::default() };

@@ -3,7 +3,10 @@
 use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use lab::lab::LabOptions;
+use model::topology::RegisterKind;
 use runtime::process::shutdown_on_signal;
+
+use crate::register;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -16,6 +19,9 @@ pub(crate) struct Arguments {
     /// The lab's number, the third byte of its addresses; `any` takes a free one.
     #[arg(long, default_value = "0", value_parser = number)]
     lab_number: Number,
+    /// What keeps the register: `file`, the witness's, or `etcd`, a member in each place.
+    #[arg(long, default_value = "file", value_parser = register::kind, value_name = "KIND")]
+    register: RegisterKind,
     /// The round trip that the link between the sites adds, in milliseconds.
     #[arg(long, default_value_t = 0)]
     link_rtt_ms: u64,
@@ -39,6 +45,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     options.number = arguments.lab_number.0;
     options.front_door = Some(arguments.port);
     options.link_rtt_ms = arguments.link_rtt_ms;
+    options.register = arguments.register;
     let executor = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = executor.block_on(async {
         let shutdown = shutdown_on_signal()?;

@@ -105,6 +105,7 @@ pub fn ways(topology: &Topology) -> Vec<Way> {
 
 #[cfg(test)]
 mod tests {
+    use model::topology::RegisterKind;
     use std::{collections::BTreeSet, path::Path};
 
     use runtime::config;
@@ -114,7 +115,8 @@ mod tests {
 
     #[test]
     fn every_address_by_which_a_lab_s_site_reaches_its_peer_is_a_way_that_can_be_cut() {
-        let text = topology::text(Addresses::of(3), topology::Choices { gate: true });
+        let text =
+            topology::text(Addresses::of(3), topology::Choices { gate: true, register: RegisterKind::File });
         let topology: Topology = config::parse(Path::new("ghostlight.toml"), text).unwrap().value;
         let ways: BTreeSet<String> = ways(&topology).into_iter().map(|w| w.what).collect();
         let peer = serde_json::to_value(&topology.sites.values().next().unwrap().peer).unwrap();

@@ -1,5 +1,5 @@
 use std::{
-    env, fs,
+    fs,
     fs::{File, OpenOptions},
     io::Write,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown},
@@ -15,6 +15,7 @@ use rustix::{
 use tokio::process::Command;
 
 use super::MariadbError;
+use crate::local::program::find;
 
 /// The agent's account.
 pub const AGENT_USER: &str = "ghostlight";
@@ -231,14 +232,9 @@ fn literal(user: &'static str, password: &Secret) -> Result<String, MariadbError
     Ok(format!("'{text}'"))
 }
 
-/// Where a program is. Debian keeps servers in `/usr/sbin`, which is not in every user's `PATH`.
+/// Where a program is.
 pub(super) fn program(name: &'static str, package: &'static str) -> Result<PathBuf, MariadbError> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|folder| folder.join(name))
-        .find(|p| p.is_file())
-        .ok_or(MariadbError::NotInstalled(name, package))
+    find(name).ok_or(MariadbError::NotInstalled(name, package))
 }
 
 async fn version() -> Result<String, MariadbError> {

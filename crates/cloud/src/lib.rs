@@ -6,4 +6,5 @@
 #[cfg(feature = "etcd")]
 pub mod etcd;
 pub mod local;
+pub mod provider;
 pub mod register;

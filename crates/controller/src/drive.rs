@@ -332,10 +332,13 @@ impl Core {
     /// Everything that is known and judged, for the admin API.
     pub fn view(&self, now_ms: u64) -> View {
         let world = self.world(now_ms, 0);
-        let loss_s_max =
-            Beliefs::form(&world, &self.policy).and_then(|beliefs| decide::rules::loss_s_max(&beliefs));
+        let beliefs = Beliefs::form(&world, &self.policy);
+        let loss_s_max = beliefs.as_ref().and_then(decide::rules::loss_s_max);
+        let readiness = beliefs.as_ref().map(decide::readiness::of);
         View {
             loss_s_max,
+            readiness,
+            fencing: Vec::new(), // told by the hands, not known here
             orders: world.orders.map(|orders| orders.value),
             place: self.place.clone(),
             leader: self.leadership.holder().map(str::to_owned),

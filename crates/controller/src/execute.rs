@@ -5,19 +5,31 @@
 
 use std::time::Duration;
 
-use cloud::register::{AnyRegister, Register as _};
+use cloud::{
+    provider::{NoProvider, Provider as _},
+    register::{AnyRegister, Register as _},
+};
 use model::{
-    Register, Step,
-    agent::{FenceReply, FenceRequest, PromoteReply, PromoteRequest},
+    Register, Site, Step,
+    agent::{FenceDriver, FenceReply, FenceRequest, PromoteReply, PromoteRequest},
+    observation::ProbeResult,
     plan::Steering,
     register::{CasReply, CasRequest},
 };
 use runtime::admin::Client;
 
-use crate::probe::Eyes;
+use crate::{
+    fencing,
+    probe::{Eyes, Target},
+};
 
 /// No single step is waited for longer; the work may go on at the other end, and is found done or asked for again.
 const STEP_MS_MAX: Duration = Duration::from_millis(2_500);
+
+/// So often the door of a fenced site is looked at,
+const DOOR_LOOKS: u32 = 10;
+/// with so much time between two looks.
+const DOOR_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a step came to.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -75,12 +87,49 @@ impl Hands {
         Hands { register, eyes, nameserver }
     }
 
-    /// Takes one step. Ends within `STEP_MS_MAX`.
-    pub async fn take(&self, step: &Step) -> Outcome {
-        match tokio::time::timeout(STEP_MS_MAX, self.attempt(step)).await {
+    /// Takes one step. Ends within `STEP_MS_MAX`; of a fence, the report (empty for other steps) may take a moment more.
+    pub async fn take(&self, step: &Step) -> (Outcome, Vec<FenceDriver>) {
+        if let Step::Fence { site, epoch, primary } = step {
+            return self.fence(site, FenceRequest { epoch: *epoch, primary: primary.clone() }).await;
+        }
+        let outcome = match tokio::time::timeout(STEP_MS_MAX, self.attempt(step)).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(why)) => Outcome::Failed { why },
             Err(_) => Outcome::Failed { why: format!("no answer within {STEP_MS_MAX:?}") },
+        };
+        (outcome, Vec::new())
+    }
+
+    async fn fence(&self, site: &Site, request: FenceRequest) -> (Outcome, Vec<FenceDriver>) {
+        let reply: Result<FenceReply, String> = match self.eyes.agent(site) {
+            Some(agent) => agent.post("/v1/fence", &request, STEP_MS_MAX).await.map_err(|e| e.to_string()),
+            None => Err(format!("{site} is not in the topology")),
+        };
+        let (door, provider) = tokio::join!(self.door(site), NoProvider.isolate(site));
+        let drivers = fencing::report(reply.as_ref().map_err(String::as_str), &door, provider);
+        let outcome = match reply {
+            Ok(reply) if reply.row_raised && reply.account_locked && reply.sessions_left == 0 => {
+                Outcome::Fenced
+            }
+            Ok(reply) => {
+                let left = format!("{} sessions are left", reply.sessions_left);
+                Outcome::Failed { why: reply.why.unwrap_or(left) }
+            }
+            Err(why) => Outcome::Failed { why },
+        };
+        (outcome, drivers)
+    }
+
+    /// The gateway of a site that was just fenced hears of it from its agent a moment later: looked at until it says no.
+    async fn door(&self, site: &Site) -> ProbeResult {
+        let mut looks = 0;
+        loop {
+            let (door, _) = self.eyes.probe(site, Target::Gateway).await;
+            looks += 1;
+            if door != ProbeResult::Ok || looks == DOOR_LOOKS {
+                return door;
+            }
+            tokio::time::sleep(DOOR_PAUSE).await; // the pace of looking
         }
     }
 
@@ -104,16 +153,7 @@ impl Hands {
                     PromoteReply::NotNow { why } => Outcome::Failed { why },
                 })
             }
-            Step::Fence { site, epoch, primary } => {
-                let request = FenceRequest { epoch: *epoch, primary: primary.clone() };
-                let reply: FenceReply =
-                    agent(site)?.post("/v1/fence", &request, STEP_MS_MAX).await.map_err(|e| e.to_string())?;
-                if reply.row_raised && reply.account_locked && reply.sessions_left == 0 {
-                    Ok(Outcome::Fenced)
-                } else {
-                    Err(reply.why.unwrap_or(format!("{} sessions are left", reply.sessions_left)))
-                }
-            }
+            Step::Fence { .. } => Err("a fence is taken with its report".into()),
             Step::Steer { site, epoch } => {
                 let steering = Steering { site: site.clone(), epoch: *epoch };
                 let reply = self.nameserver.post("/v1/steer", &steering, STEP_MS_MAX).await;

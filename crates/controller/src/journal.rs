@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use decide::World;
 use model::{
     Epoch, Place, Register, Site, Step, Verdict,
-    agent::Role,
+    agent::{FenceReport, Role},
     observation::{Observation, Probe, ProbeResult},
     orders::Orders,
 };
@@ -59,6 +59,11 @@ pub enum What {
     PlanRefused {
         /// What is wrong with it.
         faults: Vec<String>,
+    },
+    /// What became of each means of fencing a site.
+    Fencing {
+        /// One by one.
+        report: FenceReport,
     },
     /// A step was begun.
     Began {
@@ -216,6 +221,7 @@ fn sentence(entry: &Entry) -> String {
     match &entry.what {
         What::Judged { verdict, .. } => decide::scenario::describe(verdict).trim_end().replace('\n', "; "),
         What::Ordered { orders } => format!("operators' orders: {orders:?}"),
+        What::Fencing { report } => format!("fencing: {report:?}"),
         What::PlanRefused { faults } => format!("a faulty plan was not executed: {}", faults.join("; ")),
         What::Began { step } => format!("begins to {step}"),
         What::Ended { step, outcome, took_ms } if outcome.is_done() => format!("did {step} in {took_ms} ms"),

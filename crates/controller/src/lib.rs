@@ -21,6 +21,7 @@
 pub mod api;
 pub mod drive;
 pub mod execute;
+pub mod fencing;
 pub mod journal;
 pub mod lease;
 pub mod metrics;

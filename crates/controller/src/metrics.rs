@@ -19,6 +19,7 @@ pub struct ControllerMetrics {
     /// Steps by kind and result.
     pub steps: Family<Labels<2>, Counter>,
     problem: Family<Labels<1>, Gauge>,
+    failover_ready: Family<Labels<1>, Gauge>,
     leader: Gauge,
     epoch: Gauge,
     register_age_ms: Gauge,
@@ -36,6 +37,11 @@ impl ControllerMetrics {
             );
             r.register("controller_steps", "Steps that ended, by kind and result", m.steps.clone());
             r.register("controller_problem", "1 while the named problem holds", m.problem.clone());
+            r.register(
+                "controller_failover_ready",
+                "1 while a failover to the site would succeed, as far as controllers see",
+                m.failover_ready.clone(),
+            );
             r.register("controller_leader", "1 while this controller leads", m.leader.clone());
             r.register("controller_epoch", "The register's epoch, as last read here", m.epoch.clone());
             r.register(
@@ -53,6 +59,13 @@ impl ControllerMetrics {
         for entry in decide::problem::TABLE {
             let holds = view.verdict.problems.contains(&entry.problem);
             self.problem.get_or_create(&[("problem", problem_name(entry.problem))]).set(holds.into());
+        }
+        if let Some(readiness) = &view.readiness {
+            let labels = |site: &model::Site| [("site", site.to_string())];
+            for seen in view.observations.iter().filter(|o| o.of != readiness.site) {
+                self.failover_ready.get_or_create(&labels(&seen.of)).set(0);
+            }
+            self.failover_ready.get_or_create(&labels(&readiness.site)).set(readiness.ready.into());
         }
         self.leader.set(leads.into());
         self.epoch.set(view.register.as_ref().map_or(0, |r| gauge(r.epoch.0)));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use axum::Router;
 use cloud::register::{AnyRegister, Register as _};
-use model::{Place, Site, observation::Observation, plan::Steering, topology::Topology};
+use model::{Place, Site, agent::FenceReport, observation::Observation, plan::Steering, topology::Topology};
 use runtime::{
     admin::{self, Client},
     clock::{Boot, Wall},
@@ -73,7 +73,8 @@ pub async fn run(listener: TcpListener, setup: Setup, shutdown: Shutdown) -> std
 
     let core = Core::new(place.clone(), sites, topology.policy.clone());
     let (mail, mailbox) = mpsc::unbounded_channel();
-    let hands = Limbs::new(&place, &topology, &token, register, mail, own_metrics.clone());
+    let fenced = Fenced { place: place.clone(), note: note.clone(), reports: watch::Sender::new(Vec::new()) };
+    let hands = Limbs::new(&place, &topology, &token, register, mail, own_metrics.clone(), fenced);
     let effects = Effects { limbs: hands, note, show, metrics: own_metrics };
     drive(core, mailbox, effects, shutdown).await;
     if let Err(e) = journal.await {
@@ -115,12 +116,37 @@ async fn drive(
                 other => effects.limbs.begin(other),
             }
         }
-        let view = core.view(now.as_ms());
+        let mut view = core.view(now.as_ms());
+        view.fencing = effects.limbs.fenced.reports.borrow().clone();
         effects.metrics.show(&view, core.leads(now.as_ms()));
         let observations = core.observations(now.as_ms());
         effects.show.send_replace(Arc::new(Snapshot { at: now, observations, view: Some(view) }));
     }
     effects.limbs.tasks.shutdown().await;
+}
+
+/// Where it is told what became of fencing: the journal, and the view. Cheap to clone.
+#[derive(Clone, Debug)]
+struct Fenced {
+    place: Place,
+    note: mpsc::UnboundedSender<journal::Entry>,
+    /// The newest report of each site.
+    reports: watch::Sender<Vec<FenceReport>>,
+}
+
+impl Fenced {
+    fn tell(&self, report: FenceReport) {
+        self.reports.send_modify(|known| {
+            known.retain(|old| old.site != report.site);
+            known.push(report.clone());
+        });
+        let (at_ms, epoch) = (report.at_ms, Some(report.epoch));
+        let (place, what) = (self.place.to_string(), journal::What::Fencing { report });
+        // Only who leads takes a step.
+        if self.note.send(journal::Entry { at_ms, place, leads: true, epoch, what }).is_err() {
+            tracing::error!("the journal's task has ended; the report of a fence is lost");
+        }
+    }
 }
 
 /// Carries out effects, each in a task of its own with a deadline, and mails what came of it.
@@ -133,6 +159,7 @@ struct Limbs {
     timeout: Duration,
     mail: mpsc::UnboundedSender<Event>,
     metrics: ControllerMetrics,
+    fenced: Fenced,
     /// Everything under way. Ended with the loop, so that nothing of a controller outlives it.
     tasks: JoinSet<()>,
 }
@@ -145,6 +172,7 @@ impl Limbs {
         register: AnyRegister,
         mail: mpsc::UnboundedSender<Event>,
         metrics: ControllerMetrics,
+        fenced: Fenced,
     ) -> Limbs {
         let client = |address: SocketAddr| Client::new(address, token.clone());
         let eyes = Eyes::new(place, topology, token);
@@ -166,6 +194,7 @@ impl Limbs {
             timeout: Duration::from_millis(topology.policy.probe_timeout_ms),
             mail,
             metrics,
+            fenced,
             tasks: JoinSet::new(),
         }
     }
@@ -227,9 +256,14 @@ impl Limbs {
                 });
             }
             Effect::Take { step } => {
-                let (hands, metrics) = (self.hands.clone(), self.metrics.clone());
+                let (hands, metrics, fenced) =
+                    (self.hands.clone(), self.metrics.clone(), self.fenced.clone());
                 self.spawn(async move {
-                    let outcome = hands.take(&step).await;
+                    let (outcome, drivers) = hands.take(&step).await;
+                    if let (model::Step::Fence { site, epoch, .. }, false) = (&step, drivers.is_empty()) {
+                        let at_ms = Wall::now().as_ms();
+                        fenced.tell(FenceReport { site: site.clone(), epoch: *epoch, at_ms, drivers });
+                    }
                     let kind = match &step {
                         model::Step::MoveRegister { .. } => "move_register",
                         model::Step::Promote { .. } => "promote",

@@ -25,6 +25,7 @@
 pub mod check;
 pub mod failover;
 pub mod problem;
+pub mod readiness;
 pub mod rules;
 pub mod scenario;
 pub mod world;

@@ -397,20 +397,25 @@ fn promoted_not_reachable(b: &Beliefs<'_>) -> bool {
     open && looked.peek().is_some() && looked.all(refused)
 }
 
-fn lag_ms(b: &Beliefs<'_>) -> Option<u64> {
+pub(crate) fn lag_ms(b: &Beliefs<'_>) -> Option<u64> {
     let by_primary = b.primary_said.filter(|s| s.fresh).and_then(|s| s.status.lag_ms);
     let by_standby = b.standby_said.filter(|s| s.fresh).and_then(|s| s.status.lag_ms);
     by_primary.max(by_standby)
 }
 
-/// Whether the standby's controller, over the link, waits too long for the primary's agent.
+/// Whether controllers wait too long for the other site's agent, over the link.
 fn link_slow(b: &Beliefs<'_>) -> bool {
+    link_took_ms(b).is_some_and(|ms| ms > b.policy.link_ms_max)
+}
+
+/// How long the slower of the last answers over the link took, of those that came.
+pub(crate) fn link_took_ms(b: &Beliefs<'_>) -> Option<u64> {
     let over_the_link = |here: &Site, there: &Site| {
         let o = seen(b.world, &Place::Site(here.clone()), there)?;
         (o.agent.last == ProbeResult::Ok).then_some(o.agent.took_ms?)
     };
     let ways = [over_the_link(b.standby, b.primary), over_the_link(b.primary, b.standby)];
-    ways.into_iter().flatten().any(|ms| ms > b.policy.link_ms_max)
+    ways.into_iter().flatten().max()
 }
 
 fn flapping(b: &Beliefs<'_>) -> bool {

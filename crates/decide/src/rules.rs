@@ -170,6 +170,12 @@ pub(crate) fn against_failover(b: &Beliefs<'_>, ordered: bool) -> Vec<String> {
     TABLE.iter().filter(concerns).filter_map(told).collect()
 }
 
+/// Every rule that stands against all steps now.
+pub(crate) fn standing(b: &Beliefs<'_>) -> Vec<String> {
+    let everything = TABLE.iter().filter(|entry| entry.reach == Reach::Everything);
+    everything.filter_map(|entry| (entry.against)(b).map(|why| format!("{}: {why}", entry.name))).collect()
+}
+
 /// The last word on every plan: while everything is stopped, or only observed, nothing of it is left but a reason.
 pub(crate) fn obey(b: &Beliefs<'_>, steps: Vec<Step>, mut reasons: Vec<String>) -> (Plan, Vec<String>) {
     let mut steps = steps;

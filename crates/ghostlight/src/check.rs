@@ -87,7 +87,7 @@ fn of_register(Examined { check, finding }: Examined) -> Finding {
 }
 
 /// The certificates of the link that are on this machine: a site has its own, and not the other one's.
-fn certificates(loaded: &Loaded<Topology>) -> Vec<Finding> {
+pub(crate) fn certificates(loaded: &Loaded<Topology>) -> Vec<Finding> {
     let folder = loaded.folder().join(&loaded.value.link.folder);
     let here: Vec<&Site> =
         loaded.value.sites.keys().filter(|site| folder.join(format!("{site}.key")).exists()).collect();

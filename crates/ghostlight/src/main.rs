@@ -4,6 +4,7 @@
 
 mod check;
 mod init;
+mod readiness;
 mod register;
 mod roles;
 mod topology;
@@ -42,7 +43,10 @@ enum Command {
     /// Exit code 0: nothing is wrong. 64: the topology file is. 65: something in a database is. 69: something did
     /// not answer.
     Check {
-        /// One JSON line for each requirement, then `{"summary":{…}}`.
+        /// Instead: whether a failover to this site would succeed now, and how long it would take. Exit code 65: not.
+        #[arg(long)]
+        site: Option<String>,
+        /// One JSON line for each requirement, then `{"summary":{…}}`; with `--site`, one object.
         #[arg(long)]
         json: bool,
     },
@@ -142,7 +146,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Agent { site } => roles::agent::run(&cli.config, model::Site::new(site)),
         Command::Bench(bench) => roles::bench::run(bench),
-        Command::Check { json } => check::run(&cli.config, json),
+        Command::Check { site: Some(site), json } => readiness::run(&cli.config, &site, json),
+        Command::Check { site: None, json } => check::run(&cli.config, json),
         Command::Controller { place } => roles::controller::run(&cli.config, &place),
         Command::Drill(drill) => roles::drill::run(drill),
         Command::Failover(arguments) => roles::failover::run(&cli.config, &arguments),

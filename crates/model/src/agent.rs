@@ -387,6 +387,60 @@ pub struct FenceReply {
     pub why: Option<String>,
 }
 
+/// A means by which a site is fenced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FenceMeans {
+    /// The database's row stands at the newer epoch: nothing of an older one is acknowledged.
+    Row,
+    /// The application's account is locked.
+    AccountLock,
+    /// Its sessions are ended.
+    SessionsKilled,
+    /// The server takes nobody's writes.
+    ReadOnly,
+    /// The gateway lets no visitor in.
+    GatewayDrained,
+    /// The provider isolates the site.
+    Provider,
+}
+
+/// What became of a means of fencing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FenceResult {
+    /// It was seen to be done.
+    Done,
+    /// It is not done, or not known to be.
+    NotDone,
+    /// It cannot be done here.
+    NotPossible,
+}
+
+/// One means of fencing, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceDriver {
+    /// Which.
+    pub driver: FenceMeans,
+    /// What became of it.
+    pub result: FenceResult,
+    /// Why it is not done, or what was found.
+    pub why: Option<String>,
+}
+
+/// What became of fencing a site, the last time that this controller did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceReport {
+    /// Which site.
+    pub site: Site,
+    /// For which newer epoch.
+    pub epoch: Epoch,
+    /// When, milliseconds since 1970 UTC.
+    pub at_ms: u64,
+    /// One by one.
+    pub drivers: Vec<FenceDriver>,
+}
+
 /// `POST /v1/reinstate` on an agent: take this database back, though the policy says `manual`, or once more after it
 /// had stopped. How far it comes is told by the status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Place, Register, Site, Verdict, agent::AgentStatus, orders::Orders, plan::Steering};
+use crate::{
+    Place, Register, Site, Verdict,
+    agent::{AgentStatus, FenceReport},
+    orders::Orders,
+    plan::Steering,
+};
 
 /// One viewpoint's present knowledge of one site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +81,46 @@ pub struct View {
     /// How many seconds of acknowledged writes a failover now could lose at most; `None`: nobody knows.
     #[serde(default)]
     pub loss_s_max: Option<u64>,
+    /// Whether a failover now would succeed; `None` while the register was never read.
+    #[serde(default)]
+    pub readiness: Option<Readiness>,
+    /// What became of fencing each site, the last time that this controller did.
+    #[serde(default)]
+    pub fencing: Vec<FenceReport>,
+}
+
+/// Whether a failover to a site would succeed now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// The site that would become primary.
+    pub site: Site,
+    /// Whether no line says no.
+    pub ready: bool,
+    /// What it needs, one by one.
+    pub lines: Vec<Line>,
+}
+
+/// One thing that a failover needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// What.
+    pub name: String,
+    /// How it stands.
+    pub state: State,
+    /// What was found.
+    pub found: String,
+}
+
+/// How a thing stands that a failover needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// As it must be.
+    Yes,
+    /// A failover would fail on it, or lose something.
+    No,
+    /// It was not seen.
+    Unknown,
 }
 
 /// How the probes of one target have gone.

@@ -146,15 +146,10 @@ fn in_words(line: &Value) -> String {
         }
         "ordered" => format!("operators' orders: {}", line.get("orders").cloned().unwrap_or_default()),
         "plan_refused" => format!("a faulty plan was not executed: {}", list(line.get("faults")).join("; ")),
-        "began" => format!("begins: {}", step(&line.get("step").cloned().unwrap_or_default().to_string())),
-        "ended" => {
-            let took_ms = line.get("took_ms").and_then(Value::as_u64).unwrap_or(0);
-            let act = step(&line.get("step").cloned().unwrap_or_default().to_string());
-            let mut words = format!("{} after {took_ms} ms: {act}", text(line, "outcome"));
-            if !text(line, "why").is_empty() {
-                words.push_str(&format!(" ({})", text(line, "why")));
-            }
-            for driver in line.get("drivers").and_then(Value::as_array).into_iter().flatten() {
+        "fencing" => {
+            let report = line.get("report").cloned().unwrap_or_default();
+            let mut words = format!("what became of fencing {}", text(&report, "site"));
+            for driver in report.get("drivers").and_then(Value::as_array).into_iter().flatten() {
                 let why = text(driver, "why");
                 let because = if why.is_empty() { String::new() } else { format!(" ({why})") };
                 words.push_str(&format!(
@@ -162,6 +157,16 @@ fn in_words(line: &Value) -> String {
                     text(driver, "driver"),
                     text(driver, "result")
                 ));
+            }
+            words
+        }
+        "began" => format!("begins: {}", step(&line.get("step").cloned().unwrap_or_default().to_string())),
+        "ended" => {
+            let took_ms = line.get("took_ms").and_then(Value::as_u64).unwrap_or(0);
+            let act = step(&line.get("step").cloned().unwrap_or_default().to_string());
+            let mut words = format!("{} after {took_ms} ms: {act}", text(line, "outcome"));
+            if !text(line, "why").is_empty() {
+                words.push_str(&format!(" ({})", text(line, "why")));
             }
             words
         }

@@ -19,7 +19,8 @@ test:
 	cargo run -q -p xtask -- tidy
 	cargo run -q -p xtask -- licences
 	cargo build --workspace --bins
-	cargo test --workspace
+	cargo test --workspace --exclude sim
+	cargo test -p sim --release
 	scripts/end-to-end
 
 # The end-to-end tests' one library, as the lock file has it.

@@ -5,7 +5,10 @@
 
 use std::fmt;
 
-use model::{Mode, Plan, Register, Step};
+use model::{
+    Mode, Plan, Register, Step,
+    sabotage::{self, Sabotage},
+};
 
 /// What is wrong with a plan: a mistake in the judgement, never the operator's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +46,10 @@ pub fn lint(plan: &Plan, register: &Register) -> Vec<Fault> {
                 must(record.epoch == now.epoch.next(), "its epoch is not the register's plus one");
                 must(record.primary != now.primary, "it names the site that is primary already");
                 let ordered = record.forced_now().is_some();
-                must(now.mode == Mode::Sync || ordered, "in solo nothing moves by itself");
+                must(
+                    now.mode == Mode::Sync || ordered || sabotage::is(Sabotage::PromoteInSolo),
+                    "in solo nothing moves by itself",
+                );
                 let told = record.forced_now().is_none_or(|forced| forced.out_of == now.mode);
                 must(told, "it names another mode than the one that it moves out of");
                 must(record.mode == Mode::Solo, "an epoch begins in solo");

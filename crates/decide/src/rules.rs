@@ -7,7 +7,11 @@
 //! others only stand against beginning a failover. An operator's approval overrides what is marked so, never the rest:
 //! a site that could not serve, or data that must not be promoted, stay where they are, whoever asks.
 
-use model::{Epoch, Mode, Plan, Step, register::Approval};
+use model::{
+    Epoch, Mode, Plan, Step,
+    register::Approval,
+    sabotage::{self, Sabotage},
+};
 
 use crate::{
     problem::Language,
@@ -107,7 +111,7 @@ pub const TABLE: &[Entry] = &[
         en: "In solo a failover would lose acknowledged writes: only an operator may order it, with `ghostlight failover --accept-data-loss`.",
         ko: "단독 모드에서는 장애 조치 시 응답된 쓰기가 유실될 수 있습니다. 운영자만 `ghostlight failover --accept-data-loss`로 지시할 수 있습니다.",
         against: |b| {
-            (b.register.mode == Mode::Solo).then(|| {
+            (b.register.mode == Mode::Solo && !sabotage::is(Sabotage::PromoteInSolo)).then(|| {
                 format!(
                     "the mode is solo: {} is behind, and a failover would lose acknowledged writes; that is an operator's decision",
                     b.standby

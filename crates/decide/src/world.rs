@@ -9,6 +9,7 @@ use model::{
     observation::{Observation, Probe, ProbeResult},
     orders::Orders,
     plan::Steering,
+    sabotage::{self, Sabotage},
     topology::Policy,
 };
 
@@ -284,11 +285,15 @@ impl<'w> Beliefs<'w> {
             (_, Some(slot)) if slot.epoch != e || slot.origin != *self.primary => {
                 Some(format!("it is attached to epoch {} of {}", slot.epoch, slot.origin))
             }
-            _ if status.incarnation != Some(self.register.standby_incarnation) => Some(format!(
-                "the register names incarnation {} of its data, it holds {}",
-                self.register.standby_incarnation,
-                status.incarnation.map_or("none".into(), |i| i.to_string())
-            )),
+            _ if status.incarnation != Some(self.register.standby_incarnation)
+                && !sabotage::is(Sabotage::IgnoreIncarnation) =>
+            {
+                Some(format!(
+                    "the register names incarnation {} of its data, it holds {}",
+                    self.register.standby_incarnation,
+                    status.incarnation.map_or("none".into(), |i| i.to_string())
+                ))
+            }
             _ => None,
         }
     }

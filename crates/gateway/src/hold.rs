@@ -18,7 +18,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{BarrierOutcome, BarrierReply, BarrierRequest, Epoch, Position};
+use model::{
+    BarrierOutcome, BarrierReply, BarrierRequest, Epoch, Position,
+    sabotage::{self, Sabotage},
+};
 
 /// How long and how much.
 #[derive(Clone, Copy, Debug)]
@@ -230,6 +233,9 @@ impl Gate {
                     self.wait_again(&asked, if at_once { now_ms + self.limits.retry_ms } else { now_ms });
                 }
             }
+            BarrierOutcome::EpochChanged if sabotage::is(Sabotage::ReleaseChangedEpoch) => {
+                self.release(barrier, &asked, None, effects);
+            }
             BarrierOutcome::EpochChanged => self.give_up(barrier, &asked, Why::EpochChanged, effects),
             BarrierOutcome::IdentityChanged => self.give_up(barrier, &asked, Why::IdentityChanged, effects),
             BarrierOutcome::TimedOut | BarrierOutcome::LeaseExpired | BarrierOutcome::DatabaseUnavailable => {
@@ -260,6 +266,9 @@ impl Gate {
 
     /// The answers that still wait under this barrier: some have left, expired or changed epoch meanwhile.
     fn served_by(&self, barrier: BarrierId, asked: &Asked) -> Vec<AnswerId> {
+        if sabotage::is(Sabotage::ReleaseUnserved) {
+            return self.answers.keys().copied().collect();
+        }
         let under = |id: &AnswerId| self.answers.get(id).is_some_and(|w| w.under == Some(barrier));
         asked.serves.iter().copied().filter(under).collect()
     }
@@ -276,7 +285,7 @@ impl Gate {
 
     /// Epochs only grow: news of an older one is old news.
     fn epoch_known(&mut self, epoch: Epoch, effects: &mut Vec<Effect>) {
-        if self.epoch.is_some_and(|known| known >= epoch) {
+        if self.epoch.is_some_and(|known| known >= epoch) || sabotage::is(Sabotage::ReleaseChangedEpoch) {
             return;
         }
         self.epoch = Some(epoch);

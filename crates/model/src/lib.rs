@@ -15,6 +15,7 @@ pub mod plan;
 pub mod position;
 pub mod problem;
 pub mod register;
+pub mod sabotage;
 pub mod site;
 pub mod topology;
 

@@ -20,7 +20,15 @@
 
 use std::{collections::VecDeque, fmt, str::FromStr, sync::Arc};
 
-use crate::transaction::{At, Change, End, Statement};
+use model::{
+    Epoch, StreamId,
+    sabotage::{self, Sabotage},
+};
+
+use crate::{
+    row::AppliedSlot,
+    transaction::{At, Change, End, Statement},
+};
 
 /// Transactions applied together cost at most this many bytes (a larger one goes alone).
 pub const BATCH_COST_MAX: usize = 8 * 1024 * 1024;
@@ -291,6 +299,9 @@ impl Checkpoint {
             Doing::Nothing => return Err(OutOfOrder("nothing was handed out")),
             Doing::Applying(end, spool) => {
                 self.doing = Doing::Committing(end, spool);
+                if sabotage::is(Sabotage::WatermarkBeforeCommit) {
+                    effects.push(Effect::Applied(end));
+                }
                 effects.push(Effect::Work(Work::Commit));
             }
             Doing::Defining => {}
@@ -369,6 +380,36 @@ impl Checkpoint {
         let next = self.waiting.pop_front()?;
         self.waiting_cost -= next.cost;
         Some(next)
+    }
+}
+
+/// Whether a transaction that locked the row and found `found` in it may apply what was written in `epoch`.
+pub fn may_apply(found: Option<u64>, epoch: Epoch) -> bool {
+    found == Some(epoch.0) || sabotage::is(Sabotage::SkipEpochCheck)
+}
+
+/// Which slot a transaction moves, and where it must stand. The database is asked in SQL, the simulation asks
+/// [`SlotIs::holds`]; both say what the fields say.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotIs<'a> {
+    /// The slot of this stream.
+    pub stream: &'a StreamId,
+    /// Attached to this epoch.
+    pub epoch: Epoch,
+    /// Standing there.
+    pub at: At,
+    /// With nothing pending.
+    pub idle: bool,
+}
+
+impl SlotIs<'_> {
+    /// Whether it is this slot, and stands so.
+    pub fn holds(&self, found: &AppliedSlot) -> bool {
+        let slot = &found.slot;
+        slot.position.stream == *self.stream
+            && slot.epoch == self.epoch
+            && (At::from(&slot.position) == self.at || sabotage::is(Sabotage::SkipSlotCheck))
+            && (!self.idle || found.pending.is_none())
     }
 }
 

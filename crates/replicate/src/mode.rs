@@ -27,6 +27,7 @@ use model::{
     Epoch, Incarnation, Mode, Position, Register, Site, Watermark,
     agent::Row,
     register::{CasReply, CasRequest},
+    sabotage::{self, Sabotage},
     topology::WhenStandbyLost,
 };
 
@@ -246,6 +247,10 @@ impl Machine {
                     return None;
                 }
                 match want {
+                    Mode::Solo if sabotage::is(Sabotage::RowBeforeRegister) && row.mode == Mode::Sync => {
+                        self.attempt = Attempt::SoloRow;
+                        Some(Effect::RowToSolo { epoch: self.rules.epoch, token: row.token })
+                    }
                     Mode::Solo => {
                         self.attempt = Attempt::SoloCas { token: row.token };
                         Some(cas(&register, Mode::Solo, "the standby does not keep up"))
@@ -297,8 +302,9 @@ impl Machine {
             return self.give_up(now_ms);
         }
         let passed = self.progress.watermark.as_ref().is_some_and(|mark| {
-            mark.incarnation == register.standby_incarnation && mark.covers(self.rules.epoch, row_change)
-        });
+            is_same_life(mark.incarnation, register.standby_incarnation)
+                && mark.covers(self.rules.epoch, row_change)
+        }) || sabotage::is(Sabotage::SyncWithoutWaiting);
         if passed {
             let effect = cas(register, Mode::Sync, "the standby holds everything");
             self.attempt = Attempt::SyncCas;
@@ -318,6 +324,10 @@ impl Machine {
     }
 }
 
+fn is_same_life(one: Incarnation, other: Incarnation) -> bool {
+    one == other || sabotage::is(Sabotage::IgnoreIncarnation)
+}
+
 fn cas(read: &Register, mode: Mode, why: &str) -> Effect {
     let record = Register { version: read.version + 1, mode, why: why.to_owned(), ..read.clone() };
     Effect::Cas(CasRequest { expected_version: read.version, record })
@@ -325,7 +335,7 @@ fn cas(read: &Register, mode: Mode, why: &str) -> Effect {
 
 impl Progress {
     fn expect_incarnation(&mut self, incarnation: Incarnation, now_ms: u64) {
-        if self.incarnation == Some(incarnation) {
+        if self.incarnation.is_some_and(|known| is_same_life(known, incarnation)) {
             return;
         }
         let first = self.incarnation.is_none();
@@ -358,7 +368,7 @@ impl Progress {
 
     fn watermark(&mut self, mark: Watermark, now_ms: u64) {
         match self.incarnation {
-            Some(expected) if mark.incarnation != expected => return,
+            Some(expected) if !is_same_life(mark.incarnation, expected) => return,
             _ => {}
         }
         if self.watermark.as_ref().is_some_and(|known| known.position.has_reached(&mark.position)) {

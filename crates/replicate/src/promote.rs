@@ -12,6 +12,7 @@
 use model::{
     Epoch, Register, Site,
     agent::{FailoverRecord, PromoteReply},
+    sabotage::{self, Sabotage},
 };
 use mysql_async::{Conn, prelude::Queryable};
 
@@ -88,7 +89,7 @@ pub fn judge(
             row.row.epoch
         ));
     }
-    if row.incarnation != register.standby_incarnation {
+    if row.incarnation != register.standby_incarnation && !sabotage::is(Sabotage::IgnoreIncarnation) {
         return Judgement::Refuse(format!(
             "these data are life {} of the standby, the register names life {}",
             row.incarnation, register.standby_incarnation

@@ -27,6 +27,7 @@ use futures_util::FutureExt;
 use model::{
     Epoch, Position, Register, Site, StreamId,
     agent::{FailoverRecord, ReinstatePhase, Reinstatement},
+    sabotage::{self, Sabotage},
 };
 use runtime::{clock::Wall, process::Shutdown};
 use tokio::{sync::watch, time::timeout};
@@ -39,7 +40,7 @@ use crate::{
         frame::{Down, Want},
     },
     quarantine::{self, Acknowledged, Done, Manifest, Outcome, Proof, Quarantine, QuarantineError, Writer},
-    row,
+    row::{self, AppliedSlot},
 };
 
 /// What a reinstatement needs to know.
@@ -84,6 +85,17 @@ pub fn history_end(site: &Site, stream: &StreamId, epoch: Epoch, records: &[Fail
             HistoryEnd::Here(record.clone())
         }
         Some(record) => HistoryEnd::Earlier(record.clone()),
+    }
+}
+
+/// Where a reinstated database follows the new primary: at the promotion in its log. A slot of that log which is still
+/// here from an earlier time stands in front of what became a tail since, and would replay it.
+pub fn follow_from(record: &FailoverRecord, remembered: &[AppliedSlot]) -> Position {
+    let at_promotion = &record.promoted_after;
+    let old = remembered.iter().find(|s| s.slot.position.stream == at_promotion.stream);
+    match old {
+        Some(old) if sabotage::is(Sabotage::RememberedSlot) => old.slot.position.clone(),
+        _ => at_promotion.clone(),
     }
 }
 
@@ -162,7 +174,7 @@ async fn attempt(config: &ReinstateConfig, progress: &watch::Sender<FollowProgre
         return Err(StandbyError::CannotBeUndone(format!("quarantine {}: {why}", quarantine.id())).into());
     }
 
-    let mut undo = undo::Undo::open(standby, &quarantine, record.promoted_after.clone()).await?;
+    let mut undo = undo::Undo::open(standby, &quarantine, follow_from(&record, &slots)).await?;
     let left = match left {
         Some(left) => left,
         None => undo.begin(u64::try_from(slots.len()).unwrap_or(u64::MAX)).await?,

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use model::{
     Epoch, Incarnation, Mode, Position, Site, StreamId,
     agent::{Row, Slot},
+    sabotage::{self, Sabotage},
 };
 use mysql_async::{Conn, QueryResult, TextProtocol, prelude::Queryable};
 
@@ -135,25 +136,55 @@ pub async fn slots(conn: &mut Conn) -> Result<Vec<AppliedSlot>, DatabaseError> {
         .collect())
 }
 
+/// What the row must say for a change of mode. The database is asked in SQL, the simulation asks [`RowIs::holds`].
+#[derive(Clone, Debug)]
+pub struct RowIs<'a> {
+    epoch: Epoch,
+    primary: &'a Site,
+    token: Option<u64>,
+}
+
+impl<'a> RowIs<'a> {
+    /// For `solo`: nobody has changed the row since its token was read.
+    pub fn for_solo(epoch: Epoch, site: &'a Site, token: u64) -> RowIs<'a> {
+        let token = (!sabotage::is(Sabotage::IgnoreRowToken)).then_some(token);
+        RowIs { epoch, primary: site, token }
+    }
+
+    /// For `sync`: this site is primary in that epoch.
+    pub fn for_sync(epoch: Epoch, site: &'a Site) -> RowIs<'a> {
+        RowIs { epoch, primary: site, token: None }
+    }
+
+    /// Whether the row says so.
+    pub fn holds(&self, row: &Row) -> bool {
+        row.epoch == self.epoch
+            && row.primary == *self.primary
+            && self.token.is_none_or(|token| row.token == token)
+    }
+
+    /// Sets the mode and draws a new token, if the row says so. Whether it did.
+    async fn set(&self, conn: &mut Conn, mode: Mode) -> Result<bool, DatabaseError> {
+        let token = self.token.map_or(String::new(), |token| format!(" AND token = {token}"));
+        conn.exec_drop(
+            format!(
+                "UPDATE ghostlight.site SET mode = ?, token = ? WHERE id = 1 AND epoch = ? AND `primary` = ?{token}"
+            ),
+            (mode.as_str(), schema::new_token(), self.epoch.0, self.primary.as_str()),
+        )
+        .await?;
+        Ok(conn.affected_rows() == 1)
+    }
+}
+
 /// Sets the mode to `solo` and draws a new token, where epoch, primary and token are these. Whether it matched.
 pub async fn to_solo(conn: &mut Conn, epoch: Epoch, site: &Site, token: u64) -> Result<bool, DatabaseError> {
-    conn.exec_drop(
-        "UPDATE ghostlight.site SET mode = 'solo', token = ?
-         WHERE id = 1 AND epoch = ? AND `primary` = ? AND token = ?",
-        (schema::new_token(), epoch.0, site.as_str(), token),
-    )
-    .await?;
-    Ok(conn.affected_rows() == 1)
+    RowIs::for_solo(epoch, site, token).set(conn, Mode::Solo).await
 }
 
 /// Sets the mode to `sync` and draws a new token, where epoch and primary are these. Whether it matched.
 pub async fn to_sync(conn: &mut Conn, epoch: Epoch, site: &Site) -> Result<bool, DatabaseError> {
-    conn.exec_drop(
-        "UPDATE ghostlight.site SET mode = 'sync', token = ? WHERE id = 1 AND epoch = ? AND `primary` = ?",
-        (schema::new_token(), epoch.0, site.as_str()),
-    )
-    .await?;
-    Ok(conn.affected_rows() == 1)
+    RowIs::for_sync(epoch, site).set(conn, Mode::Sync).await
 }
 
 /// Raises the row to `epoch` with `primary`, if it is lower. Whether it was.

@@ -193,14 +193,13 @@ impl Store {
         };
         match (look(&self.file)?, look(&self.copy)?) {
             (Found::Absent, Found::Absent) => Ok(None),
-            (Found::Whole(a), Found::Whole(b)) if a == b => Ok(Some((a, true))),
-            // Interrupted between the two writes: nobody was told of the newer one, and nobody was promised
-            // that it would not come.
-            (Found::Whole(a), Found::Whole(b)) if b.version == a.version + 1 => Ok(Some((b, false))),
-            (Found::Whole(a), Found::Whole(b)) => Err(unusable(format!(
-                "it holds version {} and its copy version {}, which no interruption explains",
-                a.version, b.version
-            ))),
+            (Found::Whole(a), Found::Whole(b)) => match newest(&a, &b) {
+                Some(newest) => Ok(Some((newest.clone(), a == b))),
+                None => Err(unusable(format!(
+                    "it holds version {} and its copy version {}, which no interruption explains",
+                    a.version, b.version
+                ))),
+            },
             (Found::Whole(one), Found::Absent | Found::Garbled(_))
             | (Found::Absent | Found::Garbled(_), Found::Whole(one)) => Ok(Some((one, false))),
             (Found::Garbled(why), _) | (_, Found::Garbled(why)) => {
@@ -217,6 +216,12 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Which of the two whole copies counts after a start. The copy is written first, so it may be one version ahead: the
+/// change was interrupted between the two writes, nobody was told of it, and nobody was promised that it would not come.
+pub fn newest<'r>(file: &'r Record, copy: &'r Record) -> Option<&'r Record> {
+    (file == copy || copy.version == file.version + 1).then_some(copy)
 }
 
 fn storage(act: &str, path: &Path, source: std::io::Error) -> RegisterError {
@@ -341,9 +346,9 @@ impl OrdersFile {
 
 // === The lease ===
 
-/// Who leads, by the register's own clock.
+/// Who leads, by the register's own clock. Sans-IO.
 #[derive(Debug)]
-struct Leases {
+pub struct Leases {
     holder: String,
     ends_ms: u64,
     /// Before this moment somebody may still hold a lease of which we know nothing.
@@ -351,12 +356,14 @@ struct Leases {
 }
 
 impl Leases {
-    fn new(now_ms: u64, pause: Duration) -> Leases {
+    /// After a start at `now_ms`: nobody is granted one within `pause`.
+    pub fn new(now_ms: u64, pause: Duration) -> Leases {
         let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         Leases { holder: String::new(), ends_ms: 0, pause_ends_ms: now_ms.saturating_add(pause_ms) }
     }
 
-    fn ask(&mut self, now_ms: u64, request: LeaseRequest) -> LeaseReply {
+    /// Answers one question.
+    pub fn ask(&mut self, now_ms: u64, request: LeaseRequest) -> LeaseReply {
         let LeaseRequest { holder, ttl_ms } = request;
         let held = self.ends_ms > now_ms;
         if ttl_ms == 0 {

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     binlog::excerpt,
-    checkpoint::{Batch, Content, Pending, Work},
+    checkpoint::{Batch, Content, Pending, SlotIs, Work, may_apply},
     database::DatabaseError,
     transaction::{At, Change, Row, Rows, Statement, Table},
 };
@@ -203,14 +203,14 @@ impl Session {
         }
     }
 
-    fn move_slot(&self, from: At, set: &str, only_if: &str) -> String {
-        sql::move_slot(&self.stream.0, self.config.epoch.0, from, set, only_if)
+    fn move_slot(&self, from: At, set: &str, idle: bool) -> String {
+        sql::move_slot(&SlotIs { stream: &self.stream, epoch: self.config.epoch, at: from, idle }, set)
     }
 
     fn opening(&self, from: At, to: At) -> Packet {
         let mut packet = Packet::default();
         let set = format!("`file`={}, `offset`={}", to.file, to.offset);
-        Self::begin(&mut packet, &self.move_slot(from, &set, " AND pending IS NULL"), 1);
+        Self::begin(&mut packet, &self.move_slot(from, &set, true), 1);
         packet
     }
 
@@ -305,7 +305,7 @@ impl Session {
         }
         let mut packet = Packet::default();
         let set = format!("`file`={}, `offset`={}, pending=NULL", to.file, to.offset);
-        packet.push(&self.move_slot(from, &set, ""), 1);
+        packet.push(&self.move_slot(from, &set, false), 1);
         self.execute(packet, false, &[]).await
     }
 
@@ -399,7 +399,7 @@ impl Session {
             };
             let pending = Pending::Ddl { connection: definer.id(), fingerprint };
             let mut packet = Packet::default();
-            Self::begin(&mut packet, &self.move_slot(from, &format!("pending='{pending}'"), ""), 1);
+            Self::begin(&mut packet, &self.move_slot(from, &format!("pending='{pending}'"), false), 1);
             self.execute(packet, true, &[]).await?;
             self.commit().await?;
         }
@@ -416,7 +416,7 @@ impl Session {
         self.known.all().clear();
         self.relations = None;
         let mut packet = Packet::default();
-        packet.push(&self.move_slot(from, "pending='part'", ""), 1);
+        packet.push(&self.move_slot(from, "pending='part'", false), 1);
         self.execute(packet, false, &[]).await
     }
 
@@ -529,7 +529,7 @@ impl Session {
             };
             if begins && i == 1 {
                 let epoch = number(&mut row, 0);
-                if epoch != Some(self.config.epoch.0) {
+                if !may_apply(epoch, self.config.epoch) {
                     let now = epoch.map_or("gone".into(), |e| format!("at epoch {e}"));
                     return Err(StandbyError::EpochMoved(format!(
                         "the row of this database is {now}, and this stream is of epoch {}",

@@ -9,8 +9,9 @@ use std::io::Write;
 use sha2::{Digest, Sha256};
 
 use super::target::Target;
+use crate::checkpoint::SlotIs;
 use crate::database::SQL_MODE;
-use crate::transaction::{At, Kind, Row, Rows, Value};
+use crate::transaction::{Kind, Row, Rows, Value};
 
 /// One INSERT holds at most so many bytes of rows.
 const INSERT_BYTES_MAX: usize = 256 * 1024;
@@ -383,12 +384,14 @@ pub(crate) fn by_key(row: &Row, target: &Target) -> Option<Vec<u8>> {
 }
 
 /// Moves a slot by compare-and-set. `set` is what becomes of it.
-pub(crate) fn move_slot(stream: &str, epoch: u64, from: At, set: &str, only_if: &str) -> String {
+pub(crate) fn move_slot(slot: &SlotIs<'_>, set: &str) -> String {
+    let SlotIs { stream, epoch, at, idle } = slot;
+    let idle = if *idle { " AND pending IS NULL" } else { "" };
     format!(
-        "UPDATE ghostlight.applied SET {set} WHERE `stream`={} AND `epoch`={epoch} AND `file`={} AND `offset`={}{only_if}",
-        text(stream),
-        from.file,
-        from.offset
+        "UPDATE ghostlight.applied SET {set} WHERE `stream`={} AND `epoch`={epoch} AND `file`={} AND `offset`={}{idle}",
+        text(&stream.0),
+        at.file,
+        at.offset
     )
 }
 

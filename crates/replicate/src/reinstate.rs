@@ -177,7 +177,10 @@ async fn attempt(config: &ReinstateConfig, progress: &watch::Sender<FollowProgre
     let mut undo = undo::Undo::open(standby, &quarantine, follow_from(&record, &slots)).await?;
     let left = match left {
         Some(left) => left,
-        None => undo.begin(u64::try_from(slots.len()).unwrap_or(u64::MAX)).await?,
+        None => {
+            let older = slots.iter().filter(|s| s.slot.epoch != standby.epoch).count();
+            undo.begin(u64::try_from(older).unwrap_or(u64::MAX)).await?
+        }
     };
     undo.run(left, |left| {
         tell(progress, ReinstatePhase::Undoing, |told| told.undone = told.rows.saturating_sub(left));

@@ -58,11 +58,15 @@ impl<'a> Undo<'a> {
     }
 
     /// Takes the old slots away and marks what is to be undone; returns how many lines that is.
+    ///
+    /// Only slots of older epochs: one of this epoch is the work of another agent here, which has begun or even ended
+    /// the undo since this one looked. Then the count or the key is in the way, and nothing is changed.
     pub(super) async fn begin(&mut self, old_slots: u64) -> Result<u64, Ended> {
         let left = self.quarantine.manifest().counts.lines;
         let mut packet = Packet::default();
         Session::begin(&mut packet, "DO 0", 0);
-        packet.push("DELETE FROM ghostlight.applied", old_slots);
+        let older = format!("DELETE FROM ghostlight.applied WHERE `epoch`<>{}", self.config.epoch);
+        packet.push(&older, old_slots);
         packet.push(
             &format!(
                 "INSERT INTO ghostlight.applied (`stream`, `file`, `offset`, `origin`, `epoch`, pending) \

@@ -1,10 +1,11 @@
-//! Twenty thousand histories.
+//! Twenty thousand histories, and the protocol broken on purpose.
 //!
 //! What was found is written past the test runner's capture, so that it stands in every log of `make test`.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests end a test as the tests themselves do")]
 
 mod histories;
+mod sabotage;
 
 use std::{
     io::Write,

@@ -51,8 +51,7 @@ impl Sabotage {
         Sabotage::RememberedSlot,
     ];
 
-    /// Those that it has not met within thousands of seeds: another line stands behind each (the register's version), and
-    /// only what is rarer than its faults gets past that one. The model in `protocol` reaches both.
+    /// Those that it has not met within 4,000 seeds: it takes two agents at one site, each delayed at one exact place.
     pub const NOT_MET: [Sabotage; 2] = [Sabotage::IgnoreRowToken, Sabotage::IgnoreIncarnation];
 }
 

@@ -1,6 +1,13 @@
 //! The controller's admin API; the register's too, where the register is at hand.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
@@ -12,17 +19,22 @@ use model::{
     Place, Register,
     observation::{Observation, View},
     register::{CasReply, CasRequest, LeaseReply, LeaseRequest, Orders, OrdersReply, OrdersRequest},
+    switchover::{Request, Told},
 };
 use runtime::{
     admin::ApiError,
     clock::{Boot, Wall},
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
+    drive::Event,
     journal,
     order::{self, Desk},
 };
+
+/// How long the loop may take to answer an operator.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// What the loop shows to the outside, as of one moment.
 #[derive(Clone, Debug)]
@@ -41,6 +53,42 @@ pub fn routes(snapshot: watch::Receiver<Arc<Snapshot>>) -> Router {
         .route("/v1/observations", get(observations))
         .route("/v1/view", get(view))
         .with_state(snapshot)
+}
+
+/// What an operator may ask for: `POST /v1/switchover`.
+pub fn operator_routes(
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    mail: mpsc::UnboundedSender<Event>,
+) -> Router {
+    let desk = Counter { snapshot, mail, number: Arc::default() };
+    Router::new().route("/v1/switchover", post(switchover)).with_state(desk)
+}
+
+/// Where operators' requests are taken.
+#[derive(Clone)]
+struct Counter {
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    mail: mpsc::UnboundedSender<Event>,
+    number: Arc<AtomicU64>,
+}
+
+/// Puts the request before the loop and waits for its word: refused, or under way.
+async fn switchover(
+    State(desk): State<Counter>,
+    Json(request): Json<Request>,
+) -> Result<Json<Told>, ApiError> {
+    let Counter { mut snapshot, mail, number } = desk;
+    let number = number.fetch_add(1, Ordering::Relaxed) + 1;
+    let ended = || ApiError::unavailable("this controller is ending; ask another one");
+    mail.send(Event::Asked { number, request }).map_err(|_| ended())?;
+    let told = snapshot.wait_for(|s| {
+        let told = s.view.as_ref().and_then(|v| v.switchover.as_ref());
+        told.is_some_and(|t| t.number >= number)
+    });
+    let silent = || ApiError::unavailable("the controller's loop does not answer");
+    let seen = tokio::time::timeout(ANSWER, told).await.map_err(|_| silent())?.map_err(|_| ended())?.clone();
+    let told = seen.view.as_ref().and_then(|v| v.switchover.clone());
+    told.map(Json).ok_or_else(silent)
 }
 
 /// `GET /v1/register`, `POST /v1/register/cas` and `POST /v1/lease`.

@@ -24,6 +24,7 @@ use model::{
     topology::Policy,
 };
 
+use self::switchover::Switchover;
 use crate::{
     execute::Outcome,
     journal::{Entry, Sighting, What},
@@ -100,6 +101,13 @@ pub enum Event {
         /// Where it leads.
         steering: Option<Steering>,
     },
+    /// An operator asks for a switchover.
+    Asked {
+        /// The number of the request, chosen by whoever took it.
+        number: u64,
+        /// What is asked for.
+        request: model::switchover::Request,
+    },
     /// A step of ours ended.
     Ended {
         /// Which.
@@ -172,6 +180,7 @@ pub struct Core {
     promoted: Option<(Site, Epoch, u64)>,
     refused: Option<(Site, Epoch, String)>,
     leadership: Leadership,
+    switchover: Switchover,
     running: Vec<Step>,
     /// Steps that ended lately, and until when they are not begun again.
     resting: Vec<(Step, u64)>,
@@ -216,6 +225,7 @@ impl Core {
         let own = sites.iter().map(|s| (s.clone(), Own::default())).collect();
         Core {
             leadership: Leadership::new(place.to_string(), policy.leader_lease_ms),
+            switchover: Switchover::default(),
             place,
             sites,
             policy,
@@ -237,6 +247,13 @@ impl Core {
             due: Due::default(),
             sequence: 0,
         }
+    }
+
+    /// The site to which the service returns, if the policy says so.
+    #[must_use]
+    pub fn preferring(mut self, site: Site) -> Core {
+        self.switchover.prefer(site);
+        self
     }
 
     /// Takes in one event. `now_ms` never goes back; `wall_ms` only goes into records for people.
@@ -296,8 +313,9 @@ impl Core {
                     self.steering = Some((steering, now_ms));
                 }
             }
+            Event::Asked { number, request } => self.asked(now_ms, wall_ms, number, &request),
             Event::Ended { step, began_ms, outcome } => {
-                self.ended(now_ms, began_ms, &step, &outcome);
+                self.ended(now_ms, wall_ms, began_ms, &step, &outcome);
                 let took_ms = now_ms.saturating_sub(began_ms);
                 effects.push(self.note(now_ms, wall_ms, What::Ended { step, outcome, took_ms }));
             }
@@ -347,6 +365,7 @@ impl Core {
             steering: world.steering,
             observations: world.observations,
             verdict: self.verdict.clone(),
+            switchover: self.switchover.told(),
         }
     }
 
@@ -448,11 +467,34 @@ impl Core {
             own.tallies.remove(&Target::Commit);
         }
         self.register_read_at_ms = self.register_read_at_ms.max(sent_ms);
+        self.switchover.learn(now_ms, &record);
         self.register = Some(Heard { value: record, age_ms: 0 });
     }
 
-    fn ended(&mut self, now_ms: u64, began_ms: u64, step: &Step, outcome: &Outcome) {
+    /// An operator asks. Only the leader begins; and it says at once what speaks against it.
+    fn asked(&mut self, now_ms: u64, wall_ms: u64, number: u64, request: &model::switchover::Request) {
+        let world = self.world(now_ms, wall_ms);
+        let against = if !self.leads(now_ms) {
+            let leader = self.leadership.holder().filter(|l| *l != self.place.to_string());
+            vec![match leader {
+                Some(leader) => format!("{leader} leads the controllers: ask there"),
+                None => "no controller leads at the moment: ask again".to_owned(),
+            }]
+        } else {
+            match decide::world::Beliefs::form(&world, &self.policy) {
+                Some(b) => {
+                    decide::switchover::obstacles(&b, &request.to).iter().map(ToString::to_string).collect()
+                }
+                None => vec!["the register was never read".to_owned()],
+            }
+        };
+        let register = self.register.as_ref().map(|r| &r.value);
+        self.switchover.asked(now_ms, wall_ms, number, request, register, against);
+    }
+
+    fn ended(&mut self, now_ms: u64, wall_ms: u64, began_ms: u64, step: &Step, outcome: &Outcome) {
         self.running.retain(|s| !is_same(s, step));
+        self.switchover.ended(now_ms, wall_ms, began_ms, step, outcome);
         // What is done shows in the world only when the other side has been looked at again.
         let seen_ms = self.policy.probe_interval_ms + self.policy.probe_timeout_ms;
         let rest_ms = if outcome.is_done() { seen_ms } else { RETRY_MS };
@@ -499,6 +541,7 @@ impl Core {
             observations,
             steering: steering.map(|(s, _)| s.clone()),
             refused: self.refused.clone(),
+            switchover: self.switchover.known(now_ms),
             epoch_age_ms: self.epoch_since_ms.map_or(u64::MAX, |since| now_ms.saturating_sub(since)),
             orders: self.orders.as_ref().map(|(orders, sent_ms)| Heard {
                 value: orders.clone(),
@@ -519,6 +562,7 @@ impl Core {
         let verdict = judge(&world, &self.policy);
         let changed = decide::scenario::describe(&verdict) != decide::scenario::describe(&self.verdict);
         self.verdict = verdict;
+        self.switchover.judged(now_ms, &self.verdict);
         if changed {
             let verdict = self.verdict.clone();
             let register = world.register.as_ref().map(|r| Box::new(r.value.clone()));
@@ -535,8 +579,11 @@ impl Core {
             }
             return;
         }
-        for step in self.verdict.plan.steps.clone() {
-            let alone = matches!(step, Step::MoveRegister { .. } | Step::Promote { .. });
+        for (i, step) in self.verdict.plan.steps.clone().into_iter().enumerate() {
+            if i > 0 && waits_for_all_before(&step) {
+                break;
+            }
+            let alone = waits_for_all_before(&step) || matches!(step, Step::Promote { .. });
             let under_way = self.running.iter().any(|s| is_same(s, &step));
             let rests = self.resting.iter().any(|(s, _)| is_same(s, &step));
             if !under_way && !rests {
@@ -575,15 +622,34 @@ fn clock_ahead_ms(theirs: u64, wall_ms: u64, way_ms: u64) -> i64 {
     }
 }
 
+/// Whether a step rests on every one that stands before it in the plan.
+fn waits_for_all_before(step: &Step) -> bool {
+    match step {
+        Step::MoveRegister { .. }
+        | Step::Announce { .. }
+        | Step::Close { .. }
+        | Step::CatchUp { .. }
+        | Step::Withdraw { .. } => true,
+        Step::Promote { .. }
+        | Step::Fence { .. }
+        | Step::Steer { .. }
+        | Step::Park { .. }
+        | Step::Unpark { .. } => false,
+    }
+}
+
 /// Whether two steps are the same act: a record's words and date for people make no difference.
 fn is_same(a: &Step, b: &Step) -> bool {
     match (a, b) {
-        (Step::MoveRegister { record: a }, Step::MoveRegister { record: b }) => {
+        (Step::MoveRegister { record: a }, Step::MoveRegister { record: b })
+        | (Step::Announce { record: a }, Step::Announce { record: b })
+        | (Step::Withdraw { record: a }, Step::Withdraw { record: b }) => {
             (a.version, a.epoch, &a.primary) == (b.version, b.epoch, &b.primary)
         }
         _ => a == b,
     }
 }
 
+mod switchover;
 #[cfg(test)]
 mod tests;

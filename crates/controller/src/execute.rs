@@ -10,11 +10,13 @@ use cloud::{
     register::{AnyRegister, Register as _},
 };
 use model::{
-    Register, Site, Step,
-    agent::{FenceDriver, FenceReply, FenceRequest, PromoteReply, PromoteRequest},
+    BarrierOutcome, BarrierReply, BarrierRequest, Register, Site, Step,
+    agent::{CloseReply, CloseRequest, FenceDriver, FenceReply, FenceRequest, PromoteReply, PromoteRequest},
+    gateway::{ParkReply, ParkRequest, UnparkReply, UnparkRequest},
     observation::ProbeResult,
     plan::Steering,
     register::{CasReply, CasRequest},
+    topology::Policy,
 };
 use runtime::admin::Client;
 
@@ -54,6 +56,12 @@ pub enum Outcome {
     },
     /// The database is closed to the application.
     Fenced,
+    /// The gateway lets requests wait, and none is under way.
+    Parked,
+    /// The gateway lets requests go on.
+    Unparked,
+    /// The standby holds everything.
+    CaughtUp,
     /// The name leads there.
     Steered {
         /// As the name server confirms.
@@ -69,7 +77,16 @@ pub enum Outcome {
 impl Outcome {
     /// Whether the step has reached its aim.
     pub fn is_done(&self) -> bool {
-        matches!(self, Outcome::Moved { .. } | Outcome::Promoted | Outcome::Fenced | Outcome::Steered { .. })
+        match self {
+            Outcome::Moved { .. }
+            | Outcome::Promoted
+            | Outcome::Fenced
+            | Outcome::Parked
+            | Outcome::Unparked
+            | Outcome::CaughtUp
+            | Outcome::Steered { .. } => true,
+            Outcome::Stale { .. } | Outcome::Refused { .. } | Outcome::Failed { .. } => false,
+        }
     }
 }
 
@@ -79,12 +96,13 @@ pub struct Hands {
     register: AnyRegister,
     eyes: Eyes,
     nameserver: Client,
+    policy: Policy,
 }
 
 impl Hands {
-    /// Acts on this register, through these addresses.
-    pub fn new(register: AnyRegister, eyes: Eyes, nameserver: Client) -> Hands {
-        Hands { register, eyes, nameserver }
+    /// Acts on this register, through these addresses, within the limits of this policy.
+    pub fn new(register: AnyRegister, eyes: Eyes, nameserver: Client, policy: Policy) -> Hands {
+        Hands { register, eyes, nameserver, policy }
     }
 
     /// Takes one step. Ends within `STEP_MS_MAX`; of a fence, the report (empty for other steps) may take a moment more.
@@ -135,8 +153,9 @@ impl Hands {
 
     async fn attempt(&self, step: &Step) -> Result<Outcome, String> {
         let agent = |site| self.eyes.agent(site).ok_or(format!("{site} is not in the topology"));
+        let gateway = |site| self.eyes.gateway(site).ok_or(format!("{site} is not in the topology"));
         match step {
-            Step::MoveRegister { record } => {
+            Step::MoveRegister { record } | Step::Announce { record } | Step::Withdraw { record } => {
                 let expected_version = record.version.saturating_sub(1);
                 let request = CasRequest { expected_version, record: record.clone() };
                 match self.register.cas(request).await.map_err(|e| e.to_string())? {
@@ -154,6 +173,58 @@ impl Hands {
                 })
             }
             Step::Fence { .. } => Err("a fence is taken with its report".into()),
+            Step::Park { site, epoch, intent } => {
+                let policy = &self.policy;
+                let request = ParkRequest {
+                    epoch: *epoch,
+                    intent: *intent,
+                    park_ms_max: policy.switchover_park_ms,
+                    parked_max: policy.switchover_parked_max,
+                    drain_ms_max: policy.switchover_drain_ms,
+                    unpark: policy.switchover_unpark,
+                    sync_wait_ms: policy.switchover_sync_wait_ms,
+                };
+                let reply = gateway(site)?.post("/v1/park", &request, STEP_MS_MAX).await;
+                match reply.map_err(|e| e.to_string())? {
+                    ParkReply::Drained { .. } => Ok(Outcome::Parked),
+                    ParkReply::NotDrained { unanswered } => {
+                        Err(format!("{unanswered} requests are still under way"))
+                    }
+                    ParkReply::Refused { why } => Err(why),
+                }
+            }
+            Step::Close { site, epoch, intent } => {
+                let request = CloseRequest { epoch: *epoch, intent: *intent };
+                let reply = agent(site)?.post("/v1/close", &request, STEP_MS_MAX).await;
+                match reply.map_err(|e| e.to_string())? {
+                    CloseReply::Closed { .. } => Ok(Outcome::Fenced),
+                    CloseReply::NotClosed { why } => Err(why),
+                }
+            }
+            Step::CatchUp { site, epoch, .. } => {
+                // A barrier asks exactly this: does the standby hold everything that is in the log now, in this epoch?
+                let wait_ms = self.policy.switchover_catch_up_ms;
+                let request = BarrierRequest { epoch: *epoch, wait_ms };
+                let reply = agent(site)?.post("/v1/barrier", &request, STEP_MS_MAX).await;
+                let reply: BarrierReply = reply.map_err(|e| e.to_string())?;
+                match reply.outcome {
+                    BarrierOutcome::Replicated => Ok(Outcome::CaughtUp),
+                    BarrierOutcome::TimedOut => Err(format!("not within {wait_ms} ms")),
+                    BarrierOutcome::Solo { .. } => Err("the primary's row says solo".into()),
+                    BarrierOutcome::EpochChanged
+                    | BarrierOutcome::IdentityChanged
+                    | BarrierOutcome::LeaseExpired
+                    | BarrierOutcome::DatabaseUnavailable => {
+                        Err(format!("the primary's agent says {:?}", reply.outcome))
+                    }
+                }
+            }
+            Step::Unpark { site, intent, .. } => {
+                let request = UnparkRequest { intent: *intent };
+                let reply = gateway(site)?.post("/v1/unpark", &request, STEP_MS_MAX).await;
+                let _: UnparkReply = reply.map_err(|e| e.to_string())?;
+                Ok(Outcome::Unparked)
+            }
             Step::Steer { site, epoch } => {
                 let steering = Steering { site: site.clone(), epoch: *epoch };
                 let reply = self.nameserver.post("/v1/steer", &steering, STEP_MS_MAX).await;

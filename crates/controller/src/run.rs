@@ -59,9 +59,12 @@ pub async fn run(listener: TcpListener, setup: Setup, shutdown: Shutdown) -> std
     let first = Snapshot { at: Boot::now(), observations: Vec::new(), view: None };
     let (show, shown) = watch::channel(Arc::new(first));
     let desk = Desk { register: register.clone(), snapshot: shown.clone(), sites: sites.clone() };
+    let (mail, mailbox) = mpsc::unbounded_channel();
+    let operators = api::operator_routes(shown.clone(), mail.clone());
     let mut routes: Router = api::routes(shown)
         .merge(api::orders_routes(register.clone()))
         .merge(api::order_routes(desk))
+        .merge(operators)
         .merge(api::journal_routes(place.clone(), journal.clone()));
     if register.is_at_hand() {
         routes = routes.merge(api::register_routes(register.clone()));
@@ -71,8 +74,8 @@ pub async fn run(listener: TcpListener, setup: Setup, shutdown: Shutdown) -> std
     let journal = tokio::spawn(journal::write(journal, notes));
     let served = tokio::spawn(admin::serve(listener, token.clone(), metrics, routes, shutdown.clone()));
 
-    let core = Core::new(place.clone(), sites, topology.policy.clone());
-    let (mail, mailbox) = mpsc::unbounded_channel();
+    let preferred = topology.service.preferred.clone();
+    let core = Core::new(place.clone(), sites, topology.policy.clone()).preferring(preferred);
     let fenced = Fenced { place: place.clone(), note: note.clone(), reports: watch::Sender::new(Vec::new()) };
     let hands = Limbs::new(&place, &topology, &token, register, mail, own_metrics.clone(), fenced);
     let effects = Effects { limbs: hands, note, show, metrics: own_metrics };
@@ -186,7 +189,7 @@ impl Limbs {
             .collect();
         others.insert(Place::Witness, client(topology.witness.controller));
         Limbs {
-            hands: Hands::new(register.clone(), eyes.clone(), nameserver.clone()),
+            hands: Hands::new(register.clone(), eyes.clone(), nameserver.clone(), topology.policy.clone()),
             eyes,
             register,
             nameserver,
@@ -264,14 +267,8 @@ impl Limbs {
                         let at_ms = Wall::now().as_ms();
                         fenced.tell(FenceReport { site: site.clone(), epoch: *epoch, at_ms, drivers });
                     }
-                    let kind = match &step {
-                        model::Step::MoveRegister { .. } => "move_register",
-                        model::Step::Promote { .. } => "promote",
-                        model::Step::Fence { .. } => "fence",
-                        model::Step::Steer { .. } => "steer",
-                    };
                     let result = if outcome.is_done() { "done" } else { "not_done" };
-                    let labels = [("step", kind.to_owned()), ("result", result.to_owned())];
+                    let labels = [("step", step.kind().to_owned()), ("result", result.to_owned())];
                     metrics.steps.get_or_create(&labels).inc();
                     Event::Ended { step, began_ms: sent_ms, outcome }
                 });

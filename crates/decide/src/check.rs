@@ -41,7 +41,10 @@ pub fn lint(plan: &Plan, register: &Register) -> Vec<Fault> {
         must(!steered, "it comes after the visitors were steered");
         match step {
             Step::MoveRegister { record } => {
-                must(i == 0, "the register moves first, before anything is done in its name");
+                must(
+                    plan.steps.iter().take(i).all(is_before_the_move),
+                    "the register moves first, before anything is done in its name",
+                );
                 must(record.version == now.version + 1, "its version is not the register's plus one");
                 must(record.epoch == now.epoch.next(), "its epoch is not the register's plus one");
                 must(record.primary != now.primary, "it names the site that is primary already");
@@ -57,7 +60,10 @@ pub fn lint(plan: &Plan, register: &Register) -> Vec<Fault> {
                     record.standby_incarnation == now.standby_incarnation,
                     "it names another incarnation than the one that is to be promoted",
                 );
-                must(now.intent.is_none(), "a switchover is under way");
+                must(
+                    now.intent.as_ref().is_none_or(|intent| intent.to == record.primary),
+                    "a switchover to another site is under way",
+                );
                 now = record.clone();
             }
             Step::Promote { site, epoch } => {
@@ -76,9 +82,68 @@ pub fn lint(plan: &Plan, register: &Register) -> Vec<Fault> {
                 must(*epoch == now.epoch, "it is stamped with another epoch than the register's");
                 steered = true;
             }
+            Step::Announce { record } => {
+                must(plan.steps.len() == 1, "nothing else is done while a switchover is announced");
+                must(now.mode == Mode::Sync, "in solo no switchover begins");
+                must(now.intent.is_none(), "another switchover is under way");
+                let intent = record.intent.as_ref();
+                must(intent.is_some_and(|i| i.to != now.primary), "it names no other site");
+                must(
+                    intent.is_some_and(|i| i.id == record.version),
+                    "its intent is not numbered by its version",
+                );
+                must(changes_only_the_intent(&now, record), "it changes more than the intent");
+            }
+            Step::Withdraw { record } => {
+                must(plan.steps.len() == 1, "nothing else is done before the intent is withdrawn");
+                must(now.intent.is_some(), "there is no intent to withdraw");
+                must(record.intent.is_none(), "it leaves an intent");
+                must(changes_only_the_intent(&now, record), "it changes more than the intent");
+            }
+            Step::Park { epoch, intent, .. } => {
+                must(is_of(&now, *epoch, *intent), "it is not done for the register's intent");
+                let before = plan.steps.iter().take(i).all(|s| matches!(s, Step::Park { .. }));
+                must(before, "requests are parked before anything else is done");
+            }
+            Step::Close { site, epoch, intent } => {
+                must(is_of(&now, *epoch, *intent), "it is not done for the register's intent");
+                must(*site == now.primary, "only the primary is closed");
+                let before = plan.steps.iter().take(i).all(|s| matches!(s, Step::Park { .. }));
+                must(before, "the primary is closed behind the parking and before the rest");
+            }
+            Step::CatchUp { site, epoch, intent } => {
+                must(is_of(&now, *epoch, *intent), "it is not done for the register's intent");
+                must(*site == now.primary, "only the primary's log has an end to catch up with");
+                let before = plan.steps.iter().take(i);
+                let before = before.clone().all(|s| matches!(s, Step::Park { .. } | Step::Close { .. }));
+                must(before, "only a closed primary's log has an end to catch up with");
+            }
+            Step::Unpark { epoch, .. } => {
+                must(now.intent.is_none(), "requests wait while a switchover is under way");
+                must(*epoch == now.epoch, "it is stamped with another epoch than the register's");
+            }
         }
     }
     faults
+}
+
+/// What a switchover does while the register still names the old primary.
+fn is_before_the_move(step: &Step) -> bool {
+    matches!(step, Step::Park { .. } | Step::Close { .. } | Step::CatchUp { .. })
+}
+
+fn is_of(now: &Register, epoch: model::Epoch, intent: u64) -> bool {
+    epoch == now.epoch && now.intent.as_ref().is_some_and(|i| i.id == intent)
+}
+
+fn changes_only_the_intent(now: &Register, record: &Register) -> bool {
+    let wanted = Register {
+        version: now.version + 1,
+        intent: record.intent.clone(),
+        why: record.why.clone(),
+        ..now.clone()
+    };
+    wanted == *record
 }
 
 #[cfg(test)]
@@ -139,8 +204,9 @@ mod tests {
         check(&sync, |s| s.swap(1, 3), "after the visitors were steered");
         check(&sync, |s| s.push(s[2].clone()), "twice");
         check(&sync, |s| drop(s.remove(0)), "another epoch than the register's");
-        let intent = Some(model::register::Intent { to: Site::new("aws") });
-        check(&Register { intent, ..sync.clone() }, |_| {}, "switchover");
+        let intent = |to| Some(model::register::Intent { to: Site::new(to), id: 9 });
+        check(&Register { intent: intent("nhn"), ..sync.clone() }, |_| {}, "to another site");
+        check(&Register { intent: intent("aws"), ..sync.clone() }, |_| {}, "");
         let with_record = |change: fn(&mut Register)| {
             move |s: &mut Vec<Step>| {
                 let mut record = moved();

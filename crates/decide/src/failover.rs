@@ -22,7 +22,7 @@ use model::{
 };
 
 use crate::{
-    problem, rules,
+    problem, rules, switchover,
     world::{Beliefs, Loss, Promotion, Sight, World},
 };
 
@@ -52,6 +52,12 @@ fn what_to_do(b: &Beliefs<'_>) -> (Vec<Step>, Vec<Hold>) {
             if b.register_lost_a_change() { Hold::RegisterBehind { who } } else { Hold::Reread { who } };
         return (Vec::new(), vec![hold]);
     }
+    // A primary that both viewpoints have lost in the middle of a switchover is replaced as ever.
+    if both_lost(b).is_none()
+        && let Some((steps, holds)) = switchover::under_way(b)
+    {
+        return (steps, holds.into_iter().map(Hold::Switchover).collect());
+    }
     let wanted = failover(b).or_else(|holds| match rules::approval(b) {
         Some(approval) => ordered(b, approval),
         None => Err(holds),
@@ -67,7 +73,12 @@ fn what_to_do(b: &Beliefs<'_>) -> (Vec<Step>, Vec<Hold>) {
             (steps, holds)
         }
         Err(mut holds) => {
-            let steps = unfinished(b, &mut holds);
+            let mut steps = unfinished(b, &mut holds);
+            if steps.is_empty() {
+                let (begin, against) = switchover::begin(b);
+                steps.extend(begin);
+                holds.extend(against.into_iter().map(Hold::Switchover));
+            }
             (steps, holds)
         }
     }
@@ -110,7 +121,7 @@ fn ordered(b: &Beliefs<'_>, approval: &Approval) -> Result<Vec<Step>, Vec<Hold>>
 }
 
 /// The record with which the standby becomes the next epoch's primary.
-fn next_record(b: &Beliefs<'_>, why: String, forced: Option<Forced>) -> Register {
+pub(crate) fn next_record(b: &Beliefs<'_>, why: String, forced: Option<Forced>) -> Register {
     Register {
         version: b.register.version + 1,
         epoch: b.register.epoch.next(),
@@ -194,9 +205,6 @@ fn doubts(b: &Beliefs<'_>) -> Vec<Hold> {
 /// and what makes it impossible.
 fn obstacles(b: &Beliefs<'_>, ordered: bool) -> Vec<Hold> {
     let mut holds: Vec<Hold> = rules::against_failover(b, ordered).into_iter().map(Hold::Rule).collect();
-    if let Some(intent) = &b.register.intent {
-        holds.push(Hold::Switchover { to: intent.to.clone() });
-    }
     if let Some(why) = b.standby_unready() {
         holds.push(Hold::StandbyUnready { standby: b.standby.clone(), why });
     }
@@ -207,7 +215,11 @@ fn obstacles(b: &Beliefs<'_>, ordered: bool) -> Vec<Hold> {
 fn unfinished(b: &Beliefs<'_>, holds: &mut Vec<Hold>) -> Vec<Step> {
     let epoch = b.register.epoch;
     let (primary, standby) = (b.primary.clone(), b.standby.clone());
-    let mut steps = Vec::new();
+    let mut steps = switchover::left_behind(b);
+    let switched = switchover::was_closed_for(b);
+    if switched && b.standby_said.is_some_and(|s| s.fresh) {
+        steps.push(Step::Fence { site: standby.clone(), epoch, primary: primary.clone() });
+    }
 
     // In the first epoch the database makes itself primary; there is nothing to promote from.
     let mut will_serve = b.promotion() == Promotion::Done;
@@ -221,13 +233,16 @@ fn unfinished(b: &Beliefs<'_>, holds: &mut Vec<Hold>) -> Vec<Step> {
         } else if lease_may_run(b) {
             holds.push(Hold::Lease { old: standby.clone(), lease_ms: b.policy.lease_ms });
         } else if b.primary_said.is_some_and(|s| s.fresh && s.status.row.is_some()) {
-            steps.push(Step::Promote { site: primary.clone(), epoch });
+            let promote = Step::Promote { site: primary.clone(), epoch };
+            if !steps.contains(&promote) {
+                steps.push(promote);
+            }
             will_serve = true;
         } else {
             holds.push(Hold::Unpromotable { primary: primary.clone() });
         }
     }
-    if let Some(said) = b.standby_said.filter(|s| s.status.fence == Fence::Open) {
+    if let Some(said) = b.standby_said.filter(|s| s.status.fence == Fence::Open && !switched) {
         if said.fresh {
             steps.push(Step::Fence { site: standby, epoch, primary: primary.clone() });
         } else {
@@ -293,9 +308,7 @@ enum Hold {
     },
     /// One of the safety rules, in its words.
     Rule(String),
-    Switchover {
-        to: Site,
-    },
+    Switchover(switchover::Hold),
     Lease {
         old: Site,
         lease_ms: u64,
@@ -355,7 +368,7 @@ impl fmt::Display for Hold {
                 write!(f, "the probes from {standby} fail, but heartbeats still come through the stream")
             }
             Hold::Rule(words) => f.write_str(words),
-            Hold::Switchover { to } => write!(f, "a switchover to {to} is under way"),
+            Hold::Switchover(hold) => hold.fmt(f),
             Hold::Lease { old, lease_ms } => {
                 write!(f, "{old} may answer alone until its lease of {lease_ms} ms has ended: nobody is promoted before")
             }

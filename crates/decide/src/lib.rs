@@ -4,6 +4,7 @@
 //! World ──▶ Beliefs ──▶ problems (named, one table)         problem.rs
 //!  facts     per          │
 //!  and ages  viewpoint    └──▶ Verdict: plan, and reasons    failover.rs, rules.rs ──▶ lint   check.rs
+//!                                                            switchover.rs
 //! ```
 //!
 //! Two mistakes are possible and they are not equal. Staying too long costs seconds of sales. Moving while the old
@@ -28,6 +29,7 @@ pub mod problem;
 pub mod readiness;
 pub mod rules;
 pub mod scenario;
+pub mod switchover;
 pub mod world;
 
 pub use failover::judge;

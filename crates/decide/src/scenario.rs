@@ -158,6 +158,7 @@ impl Story {
             steering: None,
             promoted: None,
             refused: None,
+            switchover: crate::switchover::Known::default(),
             epoch_age_ms: 3_600_000,
             orders: Some(Heard { value: Orders::default(), age_ms: 0 }),
             clocks_ahead_ms: Vec::new(),
@@ -205,6 +206,12 @@ impl Story {
             ["orders"] => self.orders(value),
             ["policy"] => self.rules(value),
             ["clock", "of", place] => self.clock(place, value),
+            ["switchover"] => self.switchover(value),
+            ["time", "of", "day"] => {
+                let time = model::topology::TimeOfDay::try_from(value.to_owned())?;
+                self.world.wall_ms = u64::from(time.minute) * 60_000;
+                Ok(())
+            }
             [site, "says"] => self.status(site, value),
             [site, "refused", "promotion"] => {
                 let epoch = self.world.register.as_ref().map_or(Epoch::FIRST, |r| r.value.epoch);
@@ -248,7 +255,11 @@ impl Story {
                 ["mode", "sync"] => register.mode = Mode::Sync,
                 ["mode", "solo"] => register.mode = Mode::Solo,
                 ["incarnation", n] => register.standby_incarnation = Incarnation(number(n)?),
-                ["switchover", "to", site] => register.intent = Some(Intent { to: self.site(site)? }),
+                ["switchover", "to", site] => {
+                    register.intent = Some(Intent { to: self.site(site)?, id: register.version });
+                    self.world.switchover.intent_age_ms = 0;
+                }
+                ["no", "switchover"] => register.intent = None,
                 ["last", "read", time @ .., "ago"] => heard.age_ms = duration_ms(&time.join(" "))?,
                 ["begun", "by", "order", "of", by, "out", "of", mode] => {
                     let out_of = match *mode {
@@ -368,6 +379,39 @@ impl Story {
         };
         self.world.clocks_ahead_ms.retain(|(known, _)| *known != place);
         self.world.clocks_ahead_ms.push((place, ahead_ms));
+        Ok(())
+    }
+
+    /// `asked to SITE`, `not asked`, `prefers SITE`, `well for TIME`, `begun TIME ago`, `parked at SITE`,
+    /// `closed`, `caught up`, `failed at WORDS`, `nothing done`: what the leader knows beside the register.
+    fn switchover(&mut self, value: &str) -> Result<(), String> {
+        let register = self.world.register.as_ref().map(|r| &r.value).ok_or("there is no register yet")?;
+        let (epoch, id) = (register.epoch, register.intent.as_ref().map(|i| i.id));
+        let under_way = || id.ok_or("the register holds no switchover");
+        let mut known = std::mem::take(&mut self.world.switchover);
+        for part in parts(value) {
+            match words(part).as_slice() {
+                ["asked", "to", site] => known.asked = Some(self.site(site)?),
+                ["not", "asked"] => known.asked = None,
+                ["prefers", site] => known.preferred = Some(self.site(site)?),
+                ["well", "for", time @ ..] => known.well_ms = duration_ms(&time.join(" "))?,
+                ["begun", time @ .., "ago"] => known.intent_age_ms = duration_ms(&time.join(" "))?,
+                ["parked", "at", site] => {
+                    known.parked.push((self.site(site)?, under_way()?));
+                    known.epoch = Some(epoch);
+                }
+                ["closed"] => (known.closed, known.epoch) = (Some(under_way()?), Some(epoch)),
+                ["caught", "up"] => known.caught_up = Some(under_way()?),
+                ["failed", "at", words @ ..] => known.failed = Some((under_way()?, words.join(" "))),
+                ["open"] => known.closed = None,
+                ["nothing", "done"] => {
+                    let (asked, preferred) = (known.asked.take(), known.preferred.take());
+                    known = crate::switchover::Known { asked, preferred, ..Default::default() };
+                }
+                _ => return Err(format!("`{part}` is not known of a switchover")),
+            }
+        }
+        self.world.switchover = known;
         Ok(())
     }
 

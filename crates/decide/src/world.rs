@@ -28,6 +28,8 @@ pub struct World {
     pub promoted: Option<(Site, Epoch)>,
     /// A promotion that its agent has refused for good, and its words.
     pub refused: Option<(Site, Epoch, String)>,
+    /// What is known of switchovers beside the register.
+    pub switchover: crate::switchover::Known,
     /// Milliseconds for which the register's epoch has been known here.
     pub epoch_age_ms: u64,
     /// What operators have ordered, as last read; `None` if it was never read.
@@ -213,7 +215,9 @@ impl<'w> Beliefs<'w> {
         let proven = self.register.mode == Mode::Sync
             || self.from_witness == Sight::Healthy
             || self.from_standby == Sight::Healthy;
-        let closed = self.primary_said.is_some_and(|s| s.status.fence == Fence::Closed);
+        // A switchover closes a primary that has begun its epoch.
+        let closed = self.register.intent.is_none()
+            && self.primary_said.is_some_and(|s| s.status.fence == Fence::Closed);
         match self.primary_row() {
             _ if confirmed => Promotion::Done,
             Some(row) if row.epoch == self.register.epoch && row.primary == *self.primary => {

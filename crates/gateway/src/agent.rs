@@ -25,6 +25,7 @@ use tokio::{
 use crate::{
     hold::{AnswerId, BarrierId, Effect, Event, Gate, Limits, Why},
     metrics::GatewayMetrics,
+    parking::Parking,
 };
 
 /// A long poll is answered after so long at the latest: the proof that the agent lives.
@@ -43,10 +44,17 @@ const GRACE: Duration = Duration::from_millis(500);
 pub(crate) struct Heard {
     pub(crate) serving: Option<Serving>,
     pub(crate) at: Option<Boot>,
+    /// How often it has said something new.
+    pub(crate) number: u64,
 }
 
 /// Publishes what the agent says until `shutdown`. Receivers are woken only when it says something new.
-pub(crate) async fn follow_serving(agent: Client, heard: watch::Sender<Heard>, shutdown: Shutdown) {
+pub(crate) async fn follow_serving(
+    agent: Client,
+    heard: watch::Sender<Heard>,
+    parking: Arc<Parking>,
+    shutdown: Shutdown,
+) {
     let mut reachable = true;
     let follow = async {
         loop {
@@ -64,11 +72,17 @@ pub(crate) async fn follow_serving(agent: Client, heard: watch::Sender<Heard>, s
                         if new {
                             tracing::info!(epoch = %serving.epoch, primary = %serving.primary, mode = %serving.mode,
                                 open = serving.open, "the agent says what is served here");
-                            heard.serving = Some(serving);
+                            heard.number += 1;
+                            heard.serving = Some(serving.clone());
                         }
                         new
                     };
                     let new = heard.send_if_modified(news);
+                    if new {
+                        // Behind the threads' news: who is let go on now waits until its thread knows it, too.
+                        let number = heard.borrow().number;
+                        parking.hear(number, serving.clone());
+                    }
                     if !new && asked.elapsed() < PAUSE {
                         // An agent that does not wait must not be asked in a tight circle.
                         tokio::time::sleep(PAUSE).await;

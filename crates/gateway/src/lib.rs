@@ -7,7 +7,7 @@
 //!                 └─▶ agent (driver) ─▶ hold (the gate: sans-IO)       health, agent: whole snapshots
 //! ```
 //!
-//! Start reading at [`request`], then [`hold`].
+//! Start reading at [`request`], then [`hold`], then [`park`].
 //!
 //! Always true here: nothing of a held answer leaves before its barrier has passed; a request of which a byte was
 //! sent is never sent again; threads share only snapshots that are swapped in whole, and counters.
@@ -23,6 +23,8 @@ pub mod hold;
 mod keys;
 mod listen;
 mod metrics;
+pub mod park;
+mod parking;
 mod peer;
 mod refusal;
 mod request;
@@ -177,14 +179,18 @@ impl Gateway {
         // These outlive the drain: held answers still need the agent's news.
         let background = Shutdown::new();
         let _end_background = background.clone().drop_guard();
-        tokio::spawn(agent::follow_serving(agent, heard_tx, background.clone()));
+        let parking = parking::Parking::new(own.clone());
+        tokio::spawn(agent::follow_serving(agent, heard_tx, parking.clone(), background.clone()));
+        tokio::spawn(parking.clone().keep_time(background.clone()));
         tokio::spawn(health::watch_targets(config.checks.clone(), health_tx, background.clone()));
 
-        let routes = status::routes(config.clone(), heard.clone(), health.clone(), own.clone());
+        let routes =
+            status::routes(config.clone(), heard.clone(), health.clone(), own.clone(), parking.clone());
         let api = admin::serve(admin, config.admin_token.clone(), metrics, routes, shutdown.clone());
         let api = tokio::spawn(api);
 
-        let common = listen::Common { settings: config.clone(), keys, stamp, metrics: own, heard, health };
+        let common =
+            listen::Common { settings: config.clone(), keys, stamp, metrics: own, parking, heard, health };
         let mut threads = Vec::new();
         for (n, listener) in visitors.into_iter().enumerate() {
             threads.push(serving_thread(n, listener, common.clone(), shutdown.clone())?);

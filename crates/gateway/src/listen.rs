@@ -34,6 +34,7 @@ use crate::{
     hold,
     keys::Keys,
     metrics::GatewayMetrics,
+    parking::Parking,
     peer::Stamp,
     request::{self, Settings, Visitor},
     route::{self, Destination, RoundRobin},
@@ -76,6 +77,7 @@ pub(crate) struct Common {
     pub(crate) keys: Keys,
     pub(crate) stamp: Stamp,
     pub(crate) metrics: Arc<GatewayMetrics>,
+    pub(crate) parking: Arc<Parking>,
     pub(crate) heard: watch::Receiver<Heard>,
     pub(crate) health: watch::Receiver<Health>,
 }
@@ -86,6 +88,7 @@ pub(crate) struct Edge {
     pub(crate) keys: Keys,
     pub(crate) stamp: Stamp,
     pub(crate) metrics: Arc<GatewayMetrics>,
+    pub(crate) parking: Arc<Parking>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) gate: Rc<GateDriver>,
     pub(crate) round_robin: RefCell<RoundRobin>,
@@ -95,11 +98,13 @@ pub(crate) struct Edge {
     serving: RefCell<Option<Serving>>,
     usable: RefCell<Rc<Usable>>,
     epoch: Cell<Epoch>,
+    /// The number of the agent's words that this thread acts on.
+    number: Cell<u64>,
 }
 
 impl Edge {
     fn new(common: Common) -> Rc<Edge> {
-        let Common { settings, keys, stamp, metrics, heard, health } = common;
+        let Common { settings, keys, stamp, metrics, parking, heard, health } = common;
         let limits = hold::Limits {
             hold_max_ms: settings.hold_max_ms,
             barrier_wait_ms: BARRIER_WAIT_MS.min(settings.hold_max_ms),
@@ -114,6 +119,7 @@ impl Edge {
             keys,
             stamp,
             metrics,
+            parking,
             pool: Pool::new(),
             round_robin: RefCell::default(),
             changed: Notify::new(),
@@ -121,6 +127,7 @@ impl Edge {
             serving: RefCell::default(),
             usable: RefCell::new(Rc::new(usable)),
             epoch: Cell::new(Epoch(0)),
+            number: Cell::new(0),
         });
         edge.hear(&heard.borrow());
         spawn_local(edge.clone().follow(heard, health));
@@ -148,10 +155,22 @@ impl Edge {
         fresh && self.serving.borrow().as_ref().is_some_and(route::is_open)
     }
 
+    /// Waits until this thread acts on what the agent said up to `number`.
+    pub(crate) async fn knows(&self, number: u64) {
+        loop {
+            let changed = self.changed.notified();
+            if self.number.get() >= number {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     fn hear(self: &Rc<Self>, heard: &Heard) {
         let Some(serving) = &heard.serving else { return };
         let before = self.epoch.replace(serving.epoch);
         self.serving.replace(Some(serving.clone()));
+        self.number.set(heard.number);
         if before != serving.epoch {
             self.pool.close_all();
             self.gate.epoch_known(serving.epoch);

@@ -30,6 +30,9 @@ pub struct GatewayMetrics {
     pub(crate) barrier_s: Histogram,
     pub(crate) spilled: Counter<u64, AtomicU64>,
     pub(crate) connect_failures: Counter,
+    pub(crate) parked: Gauge,
+    pub(crate) parked_total: Counter,
+    pub(crate) parked_s: Histogram,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -60,6 +63,9 @@ impl Default for GatewayMetrics {
             barrier_s: seconds(),
             spilled: Counter::default(),
             connect_failures: Counter::default(),
+            parked: Gauge::default(),
+            parked_total: Counter::default(),
+            parked_s: seconds(),
         }
     }
 }
@@ -105,6 +111,18 @@ impl GatewayMetrics {
             "connect_failures",
             "Connections to targets or the peer that failed",
             self.connect_failures.clone(),
+        );
+        registry.register(
+            "parked_requests",
+            "Requests that wait now, because of a switchover",
+            self.parked.clone(),
+        );
+        registry.register("parked", "Requests that waited for a switchover", self.parked_total.clone());
+        registry.register_with_unit(
+            "parked",
+            "How long requests waited for a switchover",
+            Unit::Seconds,
+            self.parked_s.clone(),
         );
     }
 }

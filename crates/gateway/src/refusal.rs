@@ -42,6 +42,8 @@ pub(crate) enum NotSent {
     NoTarget,
     /// Too many answers are held already.
     Full,
+    /// A switchover has taken longer than a request may wait for it, or too many wait.
+    Parked,
 }
 
 /// Why the outcome is unknown, and what the client's cookie is to say.

@@ -4,6 +4,7 @@
 //!   visitor ─▶ 1 identify    who asks: a visitor, or the other gateway with its token? is it well formed?
 //!              2 strip       hop-by-hop and `Ghostlight-*` headers off; origin and request id on
 //!              3 held?       every method but GET/HEAD/OPTIONS; the reads of a client that was told `unknown`
+//!              ·  park       while a switchover is under way: wait, not forwarded │ too long, too many ─▶ 503 not-sent
 //!              4 route       open here ─▶ local target │ else ─▶ peer's gateway │ nowhere ─▶ 503 not-sent
 //!              5 forward     the epoch is known before; a byte sent is never sent again
 //!                │             └─ broke off after a byte ─▶ 503 unknown
@@ -36,6 +37,7 @@ use crate::{
     headers,
     keys::Keys,
     listen::Edge,
+    parking::Passage,
     peer,
     refusal::{NotSent, Prefers, Refusal, Unknown, WhyUnknown},
     route::Destination,
@@ -108,6 +110,9 @@ async fn answer(
     let asked = strip(edge, visitor, asked);
     let asked = is_held(edge, asked);
     let (writes, held, marked) = (asked.writes, asked.held, asked.marked);
+    // Counts as under way from here until its answer is out, its hold included.
+    let passage = edge.parking.enter(asked.forwarded).await?;
+    edge.knows(passage.heard).await;
     let answered = forward(edge, asked).await?;
     let (answered, epoch) = match answered {
         Answered { response, epoch: Some(epoch) }
@@ -115,7 +120,7 @@ async fn answer(
         {
             (response, epoch)
         }
-        Answered { response, epoch } => return Ok(pass(response, epoch.is_none())),
+        Answered { response, epoch } => return Ok(pass(response, epoch.is_none(), passage)),
     };
     let kept = keep(edge, answered, epoch, writes).await?;
     barrier(edge, epoch, writes).await?;
@@ -299,8 +304,13 @@ async fn connect_peer(edge: &Edge) -> Result<upstream::Connection, Refusal> {
 }
 
 /// An answer that is not held: its body streams.
-fn pass(response: Response<upstream::Answer>, from_peer: bool) -> Response<AnswerBody> {
-    let mut response = response;
+fn pass(
+    mut response: Response<upstream::Answer>,
+    from_peer: bool,
+    mut passage: Passage,
+) -> Response<AnswerBody> {
+    passage.streams();
+    response.body_mut().keep(passage);
     let headers = response.headers_mut();
     headers::strip_hop_by_hop(headers);
     headers::strip_ours(headers, from_peer.then_some(&headers::OUTCOME));

@@ -31,7 +31,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::body::{BoxError, Upload, VisitorBody};
+use crate::{
+    body::{BoxError, Upload, VisitorBody},
+    parking::Passage,
+};
 
 /// Unused connections are closed after this time: shorter than the five seconds after which the most impatient
 /// of common application servers (Node) hangs up.
@@ -151,6 +154,7 @@ impl Connection {
                 ended: Cell::new(inner.is_end_stream()),
                 inner,
                 lease: Some((self, upload)),
+                passage: None,
             })),
             Ok(Err(mut e)) => match e.take_message() {
                 Some(request) => Err(Failed::Returned(Box::new(request))),
@@ -166,6 +170,14 @@ pub(crate) struct Answer {
     inner: Incoming,
     ended: Cell<bool>,
     lease: Option<(Connection, Rc<Cell<Upload>>)>,
+    passage: Option<Passage>,
+}
+
+impl Answer {
+    /// The request counts as under way until this body has ended.
+    pub(crate) fn keep(&mut self, passage: Passage) {
+        self.passage = Some(passage).filter(|_| !self.ended.get());
+    }
 }
 
 impl Drop for Answer {
@@ -192,6 +204,9 @@ impl Body for Answer {
             Poll::Ready(None) => self.ended.set(true),
             Poll::Ready(Some(Ok(_))) if self.inner.is_end_stream() => self.ended.set(true),
             _ => {}
+        }
+        if self.ended.get() {
+            self.passage = None;
         }
         frame.map(|f| f.map(|r| r.map_err(Into::into)))
     }

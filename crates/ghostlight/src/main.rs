@@ -98,6 +98,11 @@ enum Command {
     Stop(roles::orders::StopArguments),
     /// Show both sites, the register, and where the public name leads.
     Status(roles::status::Arguments),
+    /// Make the other site the primary, with nobody noticing: requests wait at the gateways for a moment, nothing is lost
+    /// and nothing is refused. It takes itself back if the standby cannot catch up in time.
+    ///
+    /// Exit code 0: done. 1: refused or rolled back, with the reasons on stderr. 69: no controller leads.
+    Switchover(roles::switchover::Arguments),
     /// Run both clouds on this machine, until Ctrl-C.
     Up(roles::up::Arguments),
     /// Hold the standby against the primary, row for row, while both go on: every difference is named by its key.
@@ -161,6 +166,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Reinstate(arguments) => roles::reinstate::run(&cli.config, &arguments),
         Command::Status(arguments) => roles::status::run(&cli.config, &arguments),
         Command::Seed(arguments) => roles::verify::seed(&cli.config, &arguments),
+        Command::Switchover(arguments) => roles::switchover::run(&cli.config, &arguments),
         Command::Up(arguments) => roles::up::run(arguments),
         Command::Verify(arguments) => roles::verify::verify(&cli.config, &arguments),
         Command::Gateway { site } => roles::gateway::run(&cli.config, model::Site::new(site)),

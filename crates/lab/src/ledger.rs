@@ -57,6 +57,17 @@ pub enum Outcome {
     },
 }
 
+/// One request as a visitor sent it, whatever became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// When it was sent, on the clock of `runtime::clock::Boot`, in milliseconds.
+    pub sent_at_ms: u64,
+    /// When its answer was complete, or when the visitor stopped waiting.
+    pub ended_at_ms: u64,
+    /// Whether the answer was one that a service in good health gives: 2xx, or 409 (the seat is gone).
+    pub fine: bool,
+}
+
 /// What the visitors of one round met, beside the ledger's entries.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
@@ -89,6 +100,7 @@ const FAILURES_KEPT: usize = 20;
 struct Pages {
     entries: Vec<Acknowledged>,
     tally: Tally,
+    requests: Vec<Request>,
 }
 
 /// Shared by all visitors of a drill.
@@ -106,6 +118,16 @@ impl Ledger {
         let tally = &mut self.pages().tally;
         tally.errors_seen += 1;
         tally.unknown_seen += u64::from(unknown);
+    }
+
+    /// A request of a visitor has ended.
+    pub fn requested(&self, request: Request) {
+        self.pages().requests.push(request);
+    }
+
+    /// Every request since this was asked last.
+    pub fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.pages().requests)
     }
 
     /// A visitor was told something that must never be told.

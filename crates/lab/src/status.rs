@@ -257,6 +257,8 @@ mod tests {
             held: 3,
             released_total: 9,
             unknown_total: 0,
+            parked: 0,
+            parked_total: 0,
             targets: Vec::new(),
         };
         let sites = [

@@ -454,3 +454,29 @@ pub enum ReinstateReply {
         why: String,
     },
 }
+
+/// `POST /v1/close` on the primary's agent: close this database to the application for a switchover. Allowed only while
+/// the register holds this very intent; the agent opens it again by itself once the register no longer holds any.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseRequest {
+    /// The epoch in which this site is primary.
+    pub epoch: Epoch,
+    /// The intent.
+    pub intent: u64,
+}
+
+/// What a closing came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum CloseReply {
+    /// The account is locked and none of its sessions is left.
+    Closed {
+        /// Sessions of the application that were ended.
+        sessions_killed: u64,
+    },
+    /// It is not closed, or not known to be.
+    NotClosed {
+        /// Why.
+        why: String,
+    },
+}

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Serving, Site};
+use crate::{Epoch, Serving, Site, topology::Unpark};
 
 /// `GET /v1/status` on a gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,8 +23,72 @@ pub struct GatewayStatus {
     pub released_total: u64,
     /// Visitors that were told `unknown` since the start.
     pub unknown_total: u64,
+    /// Requests that are parked at this moment, because of a switchover.
+    #[serde(default)]
+    pub parked: u64,
+    /// Requests that were parked since the start.
+    #[serde(default)]
+    pub parked_total: u64,
     /// The application's instances.
     pub targets: Vec<TargetStatus>,
+}
+
+/// `POST /v1/park`: let every request wait from now on, without forwarding it, and answer when those under way have
+/// ended. Asking again for the same intent changes nothing and waits again.
+///
+/// Parking ends by itself: when the agent says that a later epoch has begun, or when `park_ms_max` has passed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkRequest {
+    /// The epoch that is to end.
+    pub epoch: Epoch,
+    /// The intent of the register in whose name this is asked.
+    pub intent: u64,
+    /// What has waited so long is told to come again.
+    pub park_ms_max: u64,
+    /// How many requests may wait; what comes then is told to come again.
+    pub parked_max: u64,
+    /// How long requests that are under way may take before the answer is that they still are.
+    pub drain_ms_max: u64,
+    /// What the new primary's gateway waits for, once its database is open.
+    pub unpark: Unpark,
+    /// For how long it waits for that.
+    pub sync_wait_ms: u64,
+}
+
+/// What parking came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum ParkReply {
+    /// Requests wait, and nothing is under way but answers that are already on their way out.
+    Drained {
+        /// Answers of reads whose bodies are still streaming.
+        streaming: u64,
+    },
+    /// Requests wait, but some of those under way have not been answered yet.
+    NotDrained {
+        /// How many.
+        unanswered: u64,
+    },
+    /// Nothing waits: the request does not fit what this gateway knows.
+    Refused {
+        /// Why.
+        why: String,
+    },
+}
+
+/// `POST /v1/unpark`: the switchover of this intent was rolled back. Requests go on, and nothing more is parked in its
+/// name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnparkRequest {
+    /// The intent.
+    pub intent: u64,
+}
+
+/// How many requests went on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnparkReply {
+    /// So many had been parked at that moment.
+    pub parked: u64,
 }
 
 /// One instance of the application, as its gateway sees it.

@@ -17,6 +17,7 @@ pub mod problem;
 pub mod register;
 pub mod sabotage;
 pub mod site;
+pub mod switchover;
 pub mod topology;
 
 pub use barrier::{BarrierOutcome, BarrierReply, BarrierRequest, Serving};

@@ -87,6 +87,9 @@ pub struct View {
     /// What became of fencing each site, the last time that this controller did.
     #[serde(default)]
     pub fencing: Vec<FenceReport>,
+    /// The last switchover that this controller was asked for or led, if there was one since it started.
+    #[serde(default)]
+    pub switchover: Option<crate::switchover::Told>,
 }
 
 /// Whether a failover to a site would succeed now.

@@ -57,6 +57,86 @@ pub enum Step {
         /// In which epoch; the name server refuses an older one.
         epoch: Epoch,
     },
+    /// Compare-and-set an intent into the register: a switchover begins.
+    Announce {
+        /// The record to write, with the intent.
+        record: Register,
+    },
+    /// Ask the site's gateway to let requests wait, and to answer those that are under way.
+    Park {
+        /// Which site.
+        site: Site,
+        /// In which epoch.
+        epoch: Epoch,
+        /// For which intent.
+        intent: u64,
+    },
+    /// Ask the primary's agent to close its database to the application, while its row still says primary.
+    Close {
+        /// Which site.
+        site: Site,
+        /// In which epoch.
+        epoch: Epoch,
+        /// For which intent.
+        intent: u64,
+    },
+    /// Wait until the standby holds everything that stands in the closed primary's log.
+    CatchUp {
+        /// The primary, whose agent knows.
+        site: Site,
+        /// In which epoch.
+        epoch: Epoch,
+        /// For which intent.
+        intent: u64,
+    },
+    /// Compare-and-set the intent out of the register: the switchover is rolled back.
+    Withdraw {
+        /// The record to write, without the intent.
+        record: Register,
+    },
+    /// Tell the site's gateway that the switchover is rolled back: requests go on where they are.
+    Unpark {
+        /// Which site.
+        site: Site,
+        /// In which epoch.
+        epoch: Epoch,
+        /// Of which intent.
+        intent: u64,
+    },
+}
+
+impl Step {
+    /// Its kind, for metrics and the phases of a switchover.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Step::MoveRegister { .. } => "move_register",
+            Step::Promote { .. } => "promote",
+            Step::Fence { .. } => "fence",
+            Step::Steer { .. } => "steer",
+            Step::Announce { .. } => "announce",
+            Step::Park { .. } => "park",
+            Step::Close { .. } => "close",
+            Step::CatchUp { .. } => "catch_up",
+            Step::Withdraw { .. } => "withdraw",
+            Step::Unpark { .. } => "unpark",
+        }
+    }
+
+    /// The site that it concerns.
+    pub fn site(&self) -> &Site {
+        match self {
+            Step::MoveRegister { record } | Step::Announce { record } | Step::Withdraw { record } => {
+                &record.primary
+            }
+            Step::Promote { site, .. }
+            | Step::Fence { site, .. }
+            | Step::Steer { site, .. }
+            | Step::Park { site, .. }
+            | Step::Close { site, .. }
+            | Step::CatchUp { site, .. }
+            | Step::Unpark { site, .. } => site,
+        }
+    }
 }
 
 impl fmt::Display for Step {
@@ -68,6 +148,17 @@ impl fmt::Display for Step {
             Step::Promote { site, epoch } => write!(f, "promote {site} to epoch {epoch}"),
             Step::Fence { site, epoch, .. } => write!(f, "fence {site} for epoch {epoch}"),
             Step::Steer { site, epoch } => write!(f, "steer visitors to {site} in epoch {epoch}"),
+            Step::Announce { record } => match &record.intent {
+                Some(intent) => write!(f, "announce a switchover to {}", intent.to),
+                None => f.write_str("announce nothing"),
+            },
+            Step::Park { site, .. } => write!(f, "park the requests at {site}"),
+            Step::Close { site, epoch, .. } => write!(f, "close {site} in epoch {epoch}"),
+            Step::CatchUp { site, .. } => write!(f, "let the standby catch up with {site}"),
+            Step::Withdraw { record } => {
+                write!(f, "withdraw the switchover: {} stays in epoch {}", record.primary, record.epoch)
+            }
+            Step::Unpark { site, .. } => write!(f, "let the requests at {site} go on"),
         }
     }
 }

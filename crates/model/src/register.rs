@@ -89,6 +89,10 @@ pub struct Forced {
 pub struct Intent {
     /// Who is to be primary in the next epoch.
     pub to: Site,
+    /// Its number: the version of the record that announced it. What is done in its name carries it, so that nothing
+    /// of an intent that was withdrawn is taken for the next one's.
+    #[serde(default)]
+    pub id: u64,
 }
 
 impl Register {

@@ -97,6 +97,27 @@ pub struct Policy {
     pub tables_without_primary_key: WithoutPrimaryKey,
     /// How many rows a second an attached standby compares with the primary in the background, over and over; 0: none.
     pub verify_rows_per_s: u64,
+    /// A switchover that has not moved the register within this time is rolled back.
+    pub switchover_ms_max: u64,
+    /// In a switchover: how long requests that are under way may take until it is rolled back.
+    pub switchover_drain_ms: u64,
+    /// In a switchover: how long the standby may take to catch up with the closed primary. A standby that is further
+    /// behind than this is not switched to at all.
+    pub switchover_catch_up_ms: u64,
+    /// In a switchover: a request that has waited so long is told to come again (503, `Retry-After`).
+    pub switchover_park_ms: u64,
+    /// In a switchover: so many requests may wait at each gateway; what comes then is told to come again.
+    pub switchover_parked_max: u64,
+    /// What parked requests wait for once the new primary is open.
+    pub switchover_unpark: Unpark,
+    /// For how long they wait for `sync` then; after that they go on in `solo`.
+    pub switchover_sync_wait_ms: u64,
+    /// Whether the service returns to `service.preferred` by itself.
+    pub failback: Failback,
+    /// Before it does, everything must have been well for so long without a break, and the primary unchanged.
+    pub failback_after_ms: u64,
+    /// With `failback = "scheduled"`: not before this time of the day (UTC, `HH:MM`), and not later than an hour after.
+    pub failback_at: TimeOfDay,
 }
 
 impl Default for Policy {
@@ -122,7 +143,67 @@ impl Default for Policy {
             reinstate: Reinstate::Automatic,
             tables_without_primary_key: WithoutPrimaryKey::Refuse,
             verify_rows_per_s: 1_000,
+            switchover_ms_max: 4_000,
+            switchover_drain_ms: 1_500,
+            switchover_catch_up_ms: 1_000,
+            switchover_park_ms: 5_000,
+            switchover_parked_max: 20_000,
+            switchover_unpark: Unpark::Sync,
+            switchover_sync_wait_ms: 150,
+            failback: Failback::Manual,
+            failback_after_ms: 600_000,
+            failback_at: TimeOfDay { minute: 19 * 60 },
         }
+    }
+}
+
+/// What requests that were parked for a switchover wait for, once the new primary is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unpark {
+    /// Until the old primary follows as standby and the mode is `sync` again, for `switchover_sync_wait_ms` at most.
+    Sync,
+    /// For nothing: the shortest pause. Until `sync` is back, a loss of the new primary loses what it acknowledged.
+    Solo,
+}
+
+/// Whether, and when, the service returns to the preferred site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failback {
+    /// When an operator says so: `ghostlight switchover`.
+    Manual,
+    /// Once everything has been well for `failback_after_ms`, in the hour that begins at `failback_at`.
+    Scheduled,
+    /// Once everything has been well for `failback_after_ms`.
+    Auto,
+}
+
+/// A time of the day, UTC, written `HH:MM`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TimeOfDay {
+    /// Minutes since midnight.
+    pub minute: u32,
+}
+
+impl TryFrom<String> for TimeOfDay {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<TimeOfDay, String> {
+        let wrong = || format!("`{text}` is not a time of the day; write e.g. `04:30`");
+        let (hours, minutes) = text.split_once(':').ok_or_else(wrong)?;
+        let part = |text: &str, below: u32| {
+            let two = text.len() == 2;
+            text.parse::<u32>().ok().filter(|n| two && *n < below).ok_or_else(wrong)
+        };
+        Ok(TimeOfDay { minute: part(hours, 24)? * 60 + part(minutes, 60)? })
+    }
+}
+
+impl From<TimeOfDay> for String {
+    fn from(time: TimeOfDay) -> String {
+        format!("{:02}:{:02}", time.minute / 60, time.minute % 60)
     }
 }
 
@@ -297,6 +378,9 @@ pub struct Peer {
     /// The other site's controller, as reached from here. Default: the address at which it listens.
     #[serde(default)]
     pub controller: Option<SocketAddr>,
+    /// The other site's gateway's admin API, as reached from here; its own `gateway.admin` if not given.
+    #[serde(default)]
+    pub gateway_admin: Option<SocketAddr>,
 }
 
 mod defaults {
@@ -481,6 +565,25 @@ impl Policy {
             self.hold_max_ms,
             self.solo_after_ms,
             "holds would end before `solo` can free them",
+        );
+        at_least("switchover_drain_ms", self.switchover_drain_ms, 50, "answers under way need time to end");
+        at_least(
+            "switchover_catch_up_ms",
+            self.switchover_catch_up_ms,
+            50,
+            "a standby is always a little behind",
+        );
+        at_least(
+            "switchover_ms_max",
+            self.switchover_ms_max,
+            self.switchover_drain_ms + self.switchover_catch_up_ms,
+            "it would be rolled back before its steps may be through",
+        );
+        at_least(
+            "switchover_park_ms",
+            self.switchover_park_ms,
+            self.switchover_ms_max,
+            "requests would be turned away while the switchover may still succeed",
         );
         faults
     }

@@ -542,6 +542,7 @@ impl Loop {
             let act = match command {
                 Command::Promote(request, reply) => Act::Promote(request, self.standby.take(), reply),
                 Command::Fence(request, reply) => Act::Fence(request, reply),
+                Command::Close(request, reply) => Act::CloseFor(request, reply),
                 Command::Reinstate(reply) => {
                     drop(reply.send(self.order_reinstatement()));
                     return;
@@ -597,7 +598,8 @@ impl Loop {
                 } else if register.version == duty::UNTOUCHED {
                     Some(Act::Announce(register.clone()))
                 } else {
-                    closed.then_some(Act::Open)
+                    // A switchover has closed it, or is about to: it stays as it is until the register holds none.
+                    (closed && register.intent.is_none()).then_some(Act::Open)
                 }
             }
             Duty::Seed(_) | Duty::Reinstate(_) | Duty::Follow(..) | Duty::AwaitPromotion => {

@@ -10,8 +10,8 @@ use axum::{
 use model::{
     BarrierReply, BarrierRequest, Epoch, Mode, Serving, Site,
     agent::{
-        AgentStatus, FenceReply, FenceRequest, ProbeReply, PromoteReply, PromoteRequest, ReinstateReply,
-        Role, SeedReply, StandbyPhase, VerifyRequest, VerifyRun,
+        AgentStatus, CloseReply, CloseRequest, FenceReply, FenceRequest, ProbeReply, PromoteReply,
+        PromoteRequest, ReinstateReply, Role, SeedReply, StandbyPhase, VerifyRequest, VerifyRun,
     },
 };
 use runtime::{admin::ApiError, clock::Boot};
@@ -39,6 +39,8 @@ pub enum Command {
     Promote(PromoteRequest, oneshot::Sender<PromoteReply>),
     /// Close this database.
     Fence(FenceRequest, oneshot::Sender<FenceReply>),
+    /// Close this database for a switchover.
+    Close(CloseRequest, oneshot::Sender<CloseReply>),
     /// Take this database back, though the policy says `manual`, or once more.
     Reinstate(oneshot::Sender<ReinstateReply>),
     /// Fill this standby's database anew.
@@ -72,6 +74,7 @@ impl Api {
             .route("/v1/seed", post(seed))
             .route("/v1/verify", get(verify_run).post(verify))
             .route("/v1/fence", post(fence))
+            .route("/v1/close", post(close))
             .route("/v1/reinstate", post(reinstate))
             .route("/v1/quarantine", get(quarantines))
             .route("/v1/quarantine/{id}", get(quarantine))
@@ -155,6 +158,13 @@ async fn fence(
     Json(request): Json<FenceRequest>,
 ) -> Result<Json<FenceReply>, ApiError> {
     command(&api, |reply| Command::Fence(request, reply)).await
+}
+
+async fn close(
+    State(api): State<Api>,
+    Json(request): Json<CloseRequest>,
+) -> Result<Json<CloseReply>, ApiError> {
+    command(&api, |reply| Command::Close(request, reply)).await
 }
 
 async fn reinstate(State(api): State<Api>) -> Result<Json<ReinstateReply>, ApiError> {

@@ -17,6 +17,8 @@ use crate::{
 
 /// Longer than this the database is taken not to answer.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A register that does not answer within this time is heard at the next poll.
+const NEWS_TIMEOUT: Duration = Duration::from_millis(300);
 /// How often the machine is told the time.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -75,18 +77,39 @@ pub async fn run(mut inputs: Inputs, stop: Shutdown) {
             },
             () = stop.cancelled() => return,
         };
-        let now_ms = Boot::now().as_ms();
-        let mut effect = machine.step(now_ms, event);
-        let lag_ms = machine.lag_ms(now_ms);
-        inputs.lag_ms.send_if_modified(|known| std::mem::replace(known, lag_ms) != lag_ms);
-        while let Some(wanted) = effect {
-            let result = tokio::select! {
-                result = act(&inputs, &mut conn, wanted) => result,
-                () = stop.cancelled() => return,
-            };
-            effect = machine.step(Boot::now().as_ms(), result);
+        // A standby that has begun a life of which the poll has not told yet: what it holds counts from now on.
+        let news = match &event {
+            Event::Watermark(mark) if life_is_news(&inputs, mark) => {
+                let asked = tokio::time::timeout(NEWS_TIMEOUT, inputs.register.read());
+                tokio::select! {
+                    answer = asked => answer.ok().and_then(Result::ok),
+                    () = stop.cancelled() => return,
+                }
+            }
+            _ => None,
+        };
+        let news = news.map(|seen| Event::RegisterSeen(seen.register));
+        for event in news.into_iter().chain([event]) {
+            let now_ms = Boot::now().as_ms();
+            let mut effect = machine.step(now_ms, event);
+            let lag_ms = machine.lag_ms(now_ms);
+            inputs.lag_ms.send_if_modified(|known| std::mem::replace(known, lag_ms) != lag_ms);
+            while let Some(wanted) = effect {
+                let result = tokio::select! {
+                    result = act(&inputs, &mut conn, wanted) => result,
+                    () = stop.cancelled() => return,
+                };
+                effect = machine.step(Boot::now().as_ms(), result);
+            }
         }
     }
+}
+
+/// Whether a watermark is of this epoch and of a life of the standby's data that the last poll did not name.
+fn life_is_news(inputs: &Inputs, mark: &Watermark) -> bool {
+    let seen = inputs.register_seen.borrow();
+    let named = seen.as_ref().map(|seen| seen.register.standby_incarnation);
+    mark.epoch == inputs.rules.epoch && named.is_some_and(|named| named < mark.incarnation)
 }
 
 /// Carries out one effect and returns its result as an event.

@@ -8,7 +8,7 @@ use std::{path::PathBuf, time::Duration};
 
 use model::{
     Epoch, Incarnation, Mode, Register, Site,
-    agent::{FenceReply, FenceRequest, PromoteReply, PromoteRequest},
+    agent::{CloseReply, CloseRequest, FenceReply, FenceRequest, PromoteReply, PromoteRequest},
     register::{CasReply, CasRequest},
 };
 use mysql_async::Conn;
@@ -86,6 +86,8 @@ pub enum Act {
     FenceSelf(FenceRequest),
     /// The same, because somebody asked.
     Fence(FenceRequest, oneshot::Sender<FenceReply>),
+    /// Keep the application out of a primary, because a switchover asks for it. Its row stays as it is.
+    CloseFor(CloseRequest, oneshot::Sender<CloseReply>),
     /// Become primary. Takes the follower along, to end it once the register agrees.
     Promote(PromoteRequest, Option<Standby>, oneshot::Sender<PromoteReply>),
     /// Name this database's log anew.
@@ -176,6 +178,20 @@ async fn perform(act: Act, means: &Means, conn: &mut Conn, done: &mut Done) -> R
                 },
             };
             tracing::info!(epoch = %request.epoch, ?reply, "fenced on request");
+            drop(reply_to.send(reply));
+            // Whoever asks has moved the register; what follows from that need not wait for the next poll.
+            match means.register.read().await {
+                Ok(seen) => done.seen = Some(seen),
+                Err(e) => tracing::debug!("after the fence: {e}"),
+            }
+            Ok(())
+        }
+        Act::CloseFor(request, reply_to) => {
+            let reply = match close_for(&request, means, conn, done).await {
+                Ok(reply) => reply,
+                Err(e) => CloseReply::NotClosed { why: e.to_string() },
+            };
+            tracing::info!(epoch = %request.epoch, intent = request.intent, ?reply, "closed for a switchover");
             drop(reply_to.send(reply));
             Ok(())
         }
@@ -311,6 +327,40 @@ async fn begin_reinstatement(
     if noted { Ok(()) } else { Err(ActError::Stale) }
 }
 
+/// Closes a primary for the switchover that the register holds. The register is read afresh: what was learnt of it
+/// here counts until it is read again, so a record from before the intent can never open what is closed now.
+async fn close_for(
+    request: &CloseRequest,
+    means: &Means,
+    conn: &mut Conn,
+    done: &mut Done,
+) -> Result<CloseReply, ActError> {
+    let seen = means.register.read().await?;
+    let register = seen.register.clone();
+    done.seen = Some(seen);
+    let intended = register.intent.as_ref().is_some_and(|i| i.id == request.intent);
+    if register.epoch != request.epoch || register.primary != means.site || !intended {
+        let why = format!(
+            "the register is at epoch {} of {} and does not hold intent {}",
+            register.epoch, register.primary, request.intent
+        );
+        return Ok(CloseReply::NotClosed { why });
+    }
+    match row::read(conn).await? {
+        Some(here) if here.row.epoch == request.epoch && here.row.primary == means.site => {}
+        Some(here) => {
+            let why = format!("this database stands at epoch {} of {}", here.row.epoch, here.row.primary);
+            return Ok(CloseReply::NotClosed { why });
+        }
+        None => return Ok(CloseReply::NotClosed { why: "this database is empty".into() }),
+    }
+    let closed = fence::close(conn, &means.application_user).await?;
+    match closed.why {
+        None => Ok(CloseReply::Closed { sessions_killed: closed.sessions_killed }),
+        Some(why) => Ok(CloseReply::NotClosed { why }),
+    }
+}
+
 async fn promote(
     request: &PromoteRequest,
     standby: Option<Standby>,
@@ -328,6 +378,12 @@ async fn promote(
     };
     let register = seen.register.clone();
     done.seen = Some(seen);
+    if register.intent.is_some() {
+        done.standby = standby;
+        return PromoteReply::NotNow {
+            why: "the register holds a switchover that has not moved it yet".into(),
+        };
+    }
     if register.epoch == request.epoch
         && register.primary == means.site
         && let Some(standby) = standby

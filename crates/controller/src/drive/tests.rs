@@ -32,6 +32,8 @@ struct FakeSite {
     /// How long its agent takes to fence.
     fence_ms: u64,
     slot_epoch: Epoch,
+    /// Its gateway lets requests wait.
+    parked: bool,
 }
 
 struct Sim {
@@ -42,6 +44,8 @@ struct Sim {
     restarts: Vec<(u64, Place)>,
     sites: BTreeMap<Site, FakeSite>,
     link_cut: bool,
+    /// Whether the standby catches up with a closed primary in time.
+    catches_up: bool,
     register: Register,
     orders: Orders,
     lease: (Option<String>, u64),
@@ -67,6 +71,7 @@ impl Sim {
             beat_heard_ms: 0,
             fence_ms: ANSWER_MS,
             slot_epoch: Epoch(3),
+            parked: false,
         };
         let places = [Place::Witness, Place::Site(nhn()), Place::Site(aws())];
         let mut sim = Sim {
@@ -77,6 +82,7 @@ impl Sim {
             restarts: Vec::new(),
             sites: [(nhn(), site(true)), (aws(), site(false))].into(),
             link_cut: false,
+            catches_up: true,
             register: Register {
                 version: 9,
                 epoch: Epoch(3),
@@ -102,6 +108,7 @@ impl Sim {
         while self.now < end {
             self.now += 1;
             self.beat();
+            self.agents_and_gateways_see_to_themselves();
             let back: Vec<Place> =
                 self.restarts.iter().filter(|(at, _)| *at == self.now).map(|(_, p)| p.clone()).collect();
             for place in back {
@@ -140,6 +147,22 @@ impl Sim {
             if beating.iter().any(|b| b != site) {
                 fake.beat_heard_ms = self.now;
             }
+        }
+    }
+
+    /// An agent opens a primary that is closed for no intent; gateways let go on when a new primary is open.
+    fn agents_and_gateways_see_to_themselves(&mut self) {
+        if !self.now.is_multiple_of(250) {
+            return;
+        }
+        let register = self.register.clone();
+        for (site, fake) in self.sites.iter_mut().filter(|(_, f)| !f.dark && f.agent_up) {
+            let began = fake.row.epoch == register.epoch && register.primary == *site;
+            fake.open |= began && fake.row.primary == *site && register.intent.is_none();
+        }
+        let open = self.sites.get(&register.primary).is_some_and(|f| f.open && f.row.epoch == register.epoch);
+        if open && register.epoch > Epoch(3) {
+            self.sites.values_mut().for_each(|f| f.parked = false);
         }
     }
 
@@ -248,11 +271,11 @@ impl Sim {
 
     fn effect_of(&mut self, place: &Place, step: &Step) -> (u64, Outcome) {
         match step {
-            Step::MoveRegister { record } => {
+            Step::MoveRegister { record } | Step::Announce { record } | Step::Withdraw { record } => {
                 if self.register.version + 1 != record.version {
                     return (ANSWER_MS, Outcome::Stale { record: self.register.clone() });
                 }
-                let ordered = record.forced_now().is_some();
+                let ordered = record.forced_now().is_some() || matches!(step, Step::Withdraw { .. });
                 assert!(self.register.mode == Mode::Sync || ordered, "nothing moves out of solo by itself");
                 self.register = record.clone();
                 (ANSWER_MS, Outcome::Moved { record: record.clone() })
@@ -270,6 +293,31 @@ impl Sim {
                 }
                 fake.open = true;
                 (40, Outcome::Promoted)
+            }
+            Step::Park { site, epoch, .. } => {
+                assert_eq!(self.register.epoch, *epoch, "parked for another epoch");
+                self.sites.get_mut(site).unwrap().parked = true;
+                (ANSWER_MS, Outcome::Parked)
+            }
+            Step::Close { site, intent, .. } => {
+                if self.register.intent.as_ref().map(|i| i.id) != Some(*intent) {
+                    return (ANSWER_MS, Outcome::Failed { why: "the register holds no such intent".into() });
+                }
+                assert!(self.sites.values().all(|f| f.parked), "closed before the gateways were parked");
+                self.sites.get_mut(site).unwrap().open = false;
+                (40, Outcome::Fenced)
+            }
+            Step::CatchUp { site, .. } => {
+                assert!(!self.sites[site].open, "an open primary's log has no end");
+                match self.catches_up {
+                    true => (ANSWER_MS, Outcome::CaughtUp),
+                    false => (1_000, Outcome::Failed { why: "not within 1000 ms".into() }),
+                }
+            }
+            Step::Unpark { site, .. } => {
+                assert!(self.sites[&self.register.primary].open, "let go on towards a closed database");
+                self.sites.get_mut(site).unwrap().parked = false;
+                (ANSWER_MS, Outcome::Unparked)
             }
             Step::Fence { site, epoch, primary } => {
                 let fake = self.sites.get_mut(site).unwrap();
@@ -583,3 +631,4 @@ fn a_stop_in_the_middle_of_a_failover_holds_the_rest_of_it() {
     sim.run(6_000);
     sim.assert_failed_over("lifted");
 }
+mod switchover;

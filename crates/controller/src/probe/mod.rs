@@ -51,6 +51,7 @@ pub struct Eyes {
     service: String,
     timeout: Duration,
     sites: BTreeMap<Site, (Client, SocketAddr)>,
+    gateways: BTreeMap<Site, Client>,
 }
 
 impl Eyes {
@@ -60,7 +61,11 @@ impl Eyes {
             let (agent, gateway) = reach(place, site, topology)?;
             Some((site.clone(), (Client::new(agent, token.clone()), gateway)))
         });
+        let gateways = topology.sites.keys().filter_map(|site| {
+            Some((site.clone(), Client::new(gateway_admin(place, site, topology)?, token.clone())))
+        });
         Eyes {
+            gateways: gateways.collect(),
             service: topology.service.name.clone(),
             timeout: Duration::from_millis(topology.policy.probe_timeout_ms),
             sites: sites.collect(),
@@ -92,6 +97,11 @@ impl Eyes {
     pub fn agent(&self, of: &Site) -> Option<&Client> {
         self.sites.get(of).map(|(agent, _)| agent)
     }
+
+    /// The admin API of a site's gateway.
+    pub fn gateway(&self, of: &Site) -> Option<&Client> {
+        self.gateways.get(of)
+    }
 }
 
 /// The addresses of a site's agent and gateway, as reached from `place`.
@@ -101,6 +111,17 @@ fn reach(place: &Place, site: &Site, topology: &Topology) -> Option<(SocketAddr,
             topology.sites.get(here).map(|c| (c.peer.agent_admin, c.peer.gateway))
         }
         _ => topology.sites.get(site).map(|c| (c.agent.admin, c.gateway.listen)),
+    }
+}
+
+/// The address of a gateway's admin API, as reached from `place`.
+fn gateway_admin(place: &Place, site: &Site, topology: &Topology) -> Option<SocketAddr> {
+    let own = topology.sites.get(site)?.gateway.admin;
+    match place {
+        Place::Site(here) if here != site => {
+            topology.sites.get(here).map(|c| c.peer.gateway_admin.unwrap_or(own))
+        }
+        _ => Some(own),
     }
 }
 

@@ -9,6 +9,7 @@
 mod agent;
 mod gate;
 mod load;
+mod parking;
 mod proxy;
 mod stage;
 mod standby;

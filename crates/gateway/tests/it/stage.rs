@@ -37,7 +37,7 @@ pub(crate) struct Stage {
     pub(crate) app: App,
     pub(crate) shutdown: Shutdown,
     pub(crate) running: JoinHandle<()>,
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 impl Drop for Stage {

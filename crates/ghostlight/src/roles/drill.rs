@@ -14,6 +14,7 @@ use lab::{
         binlog_purged::{self, BinlogPurged},
         site_loss::{self, Round, SiteLoss, Summary},
         stage::Stage,
+        switchover::{self, Switchover},
     },
     report,
 };
@@ -46,6 +47,9 @@ pub(crate) enum Drill {
     DiskFull(FaultArgs),
     /// Let the primary's site, then the link, come and go: nobody may take over.
     Flap(FaultArgs),
+    /// Change the primary on purpose under load, back and forth: how long is the pause, and does any visitor see an error?
+    /// Every round ends with the checker.
+    Switchover(SwitchoverArgs),
     /// Cut the link under load and delete the primary's log behind the standby: its position is lost. Measure until it
     /// has filled itself anew in place, and prove that both databases are equal.
     BinlogPurged(BinlogPurgedArgs),
@@ -94,6 +98,32 @@ pub(crate) struct BinlogPurgedArgs {
     rate: u32,
 }
 
+/// The options of `drill switchover`.
+#[derive(Args)]
+pub(crate) struct SwitchoverArgs {
+    /// How often; each round goes to the site that is standby then.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Every choice of the visitors follows from it.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Print a JSON line a round, and a summary as the last line.
+    #[arg(long)]
+    json: bool,
+    /// Use the lab that runs in this folder instead of one of the drill's own.
+    #[arg(long)]
+    attach: bool,
+    /// The folder of the lab to attach to.
+    #[arg(long, default_value = ".ghostlight", requires = "attach")]
+    folder: PathBuf,
+    /// Make the link between the sites so long, there and back.
+    #[arg(long, value_name = "N")]
+    link_rtt_ms: Option<u64>,
+    /// Visitors a second.
+    #[arg(long, value_name = "N", default_value_t = 260, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+}
+
 /// The options of `drill site-loss`.
 #[derive(Args)]
 pub(crate) struct SiteLossArgs {
@@ -134,6 +164,7 @@ pub(crate) fn run(drill: Drill) -> anyhow::Result<ExitCode> {
     runtime::log::start("drill");
     match drill {
         Drill::SiteLoss(args) => block_on(site_loss(args)),
+        Drill::Switchover(args) => block_on(switchover(args)),
         Drill::BinlogPurged(args) => block_on(binlog_purged(args)),
         Drill::DbLoss(args) => faults::run("db-loss", &args),
         Drill::LinkCut(args) => faults::run("link-cut", &args),
@@ -241,6 +272,83 @@ async fn binlog_purged(args: BinlogPurgedArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn switchover(args: SwitchoverArgs) -> anyhow::Result<ExitCode> {
+    let shutdown = shutdown_on_signal()?;
+    let open = async {
+        match args.attach {
+            true => Stage::attach(&args.folder),
+            false => Stage::own(true, &|what| eprintln!("lab: {what}")).await,
+        }
+    };
+    let stage = tokio::select! {
+        stage = Box::pin(open) => stage?,
+        () = shutdown.cancelled() => anyhow::bail!("interrupted while the lab was starting; nothing is left running"),
+    };
+    let (seed, rounds, link_rtt_ms) = (args.seed, args.rounds, args.link_rtt_ms);
+    let config = Switchover { rounds, seed, rate_per_s: args.rate.into(), link_rtt_ms };
+    let mut rounds: Vec<switchover::Round> = Vec::new();
+    let access = stage.access()?;
+    let tell = |round: &switchover::Round| {
+        print_switchover(round, args.json);
+        rounds.push(round.clone());
+    };
+    let outcome = tokio::select! {
+        outcome = Box::pin(switchover::run(access, &config, tell, &|what| eprintln!("{what}"))) => outcome,
+        () = shutdown.cancelled() => Err(Aborted::from("interrupted".to_owned())),
+    };
+    let summary = switchover::Summary::of(&rounds);
+    let clean = outcome.is_ok() && summary.is_clean();
+    eprintln!("the drill is over; ending what it started");
+    if let Some(folder) = stage.end(clean).await {
+        eprintln!("the lab's files are kept in {} for a look", folder.display());
+    }
+    if args.json {
+        print(&json!({ "summary": summary }).to_string());
+    } else {
+        let ms = |ms: Option<f64>| ms.map_or("never".to_owned(), |ms| format!("{ms:.0} ms"));
+        print(&format!(
+            "{} of {} switchovers done; pause {} (p50), {} (p99); {} of {} requests ended in an error; {} of {} \
+             acknowledged bookings lost, {} violations",
+            summary.done,
+            summary.rounds,
+            ms(summary.pause_ms_p50),
+            ms(summary.pause_ms_p99),
+            summary.visitor_errors,
+            summary.requests,
+            summary.lost,
+            summary.acknowledged,
+            summary.violations,
+        ));
+    }
+    outcome?;
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_switchover(round: &switchover::Round, as_json: bool) {
+    if as_json {
+        return print(&json!(round).to_string());
+    }
+    print(&format!(
+        "round {}: {} → {}: {}; pause {}; {} errors in {} requests; {} acknowledged, {} lost, {} violations",
+        round.round,
+        round.from,
+        round.to,
+        round.outcome,
+        round.pause_ms.map_or("none".to_owned(), |ms| format!("{ms:.0} ms")),
+        round.visitor_errors,
+        round.requests,
+        round.acknowledged,
+        round.lost,
+        round.violations,
+    ));
+    for reason in &round.reasons {
+        print(&format!("  {reason}"));
+    }
+    for violation in &round.violation_list {
+        print(&format!("  {violation}"));
+    }
 }
 
 async fn stage(args: &SiteLossArgs) -> Result<Stage, Aborted> {

@@ -16,6 +16,7 @@ pub(crate) mod orders;
 pub(crate) mod quarantine;
 pub(crate) mod reinstate;
 pub(crate) mod status;
+pub(crate) mod switchover;
 pub(crate) mod up;
 pub(crate) mod verify;
 

@@ -18,6 +18,7 @@ use model::{
     agent::{AgentStatus, Role, StandbyPhase},
     observation::View,
     plan::Steering,
+    switchover::{self, Told},
     topology::{SecretRef, Topology},
 };
 use mysql_async::{Conn, OptsBuilder};
@@ -83,6 +84,7 @@ pub struct Access {
     witness: Client,
     nameserver: Client,
     agents: BTreeMap<Site, Client>,
+    /// By their places' names.
     controllers: BTreeMap<String, Client>,
     passwords: BTreeMap<Site, Secret>,
     files: Files,
@@ -186,6 +188,23 @@ impl Access {
                 return Ok((shown, lines));
             }
         }
+    }
+
+    /// Every quarantine that a site keeps: its name, and how many transactions are in it.
+    pub async fn quarantines(&self, site: &Site) -> Result<Vec<(String, u64)>, AccessError> {
+        let agent = self.agents.get(site).ok_or_else(|| AccessError::NotALab(format!("no site {site}")))?;
+        let all: Vec<replicate::quarantine::Summary> =
+            agent.get("/v1/quarantine", ACT).await.map_err(ask("a site's quarantines"))?;
+        Ok(all.into_iter().map(|q| (q.id, q.counts.transactions)).collect())
+    }
+
+    /// Asks the controller that leads for a switchover; what it answers at once, and where to ask how it goes on.
+    pub async fn switchover(&self, to: &Site) -> Result<(Told, Client), AccessError> {
+        let request = switchover::Request { to: to.clone(), by: "ghostlight drill switchover".into() };
+        let view = self.view().await?;
+        let leader = view.leader.and_then(|place| self.controllers.get(&place)).unwrap_or(&self.witness);
+        let told = leader.post("/v1/switchover", &request, ASK).await.map_err(ask("a switchover"))?;
+        Ok((told, leader.clone()))
     }
 
     /// How a tool of MariaDB's reaches a site's database: address, user, password.

@@ -15,6 +15,7 @@ pub mod round;
 pub mod site_loss;
 pub mod stage;
 pub mod story;
+pub mod switchover;
 pub mod table;
 pub mod watch;
 
@@ -295,6 +296,20 @@ impl Drill {
             kept.violations.push(Violation::new("I12", what));
         }
         Ok(kept)
+    }
+
+    /// How many times each site keeps anything in quarantine: after switchovers alone, nothing may be there.
+    pub async fn quarantined(&self) -> Result<Vec<Violation>, Aborted> {
+        let mut found = Vec::new();
+        for site in self.access.topology.sites.keys() {
+            for (id, transactions) in self.access.quarantines(site).await? {
+                if transactions > 0 {
+                    let what = format!("{site} keeps {transactions} transactions in quarantine {id}");
+                    found.push(Violation::new("I12", what));
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Holds both databases against each other, row for row. They get a few seconds to become equal.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     checker::Violation,
-    ledger::{Acknowledged, Ledger, Outcome},
+    ledger::{Acknowledged, Ledger, Outcome, Request as Asked},
 };
 
 /// A signed-up visitor with a session.
@@ -249,6 +249,8 @@ impl Run<'_> {
             let mut pause = self.patience.pause.mul_f64(rand::rng().random_range(0.5..1.5));
             match self.route.whom().await {
                 Err(what) => {
+                    let now_ms = Boot::now().as_ms();
+                    self.all.ledger.requested(Asked { sent_at_ms: now_ms, ended_at_ms: now_ms, fine: false });
                     self.error_seen(false);
                     gave_up.what = what;
                 }
@@ -257,7 +259,14 @@ impl Run<'_> {
                     let request = ask
                         .request(&self.all.host)
                         .map_err(|e| GaveUp { open: gave_up.open, what: e.to_string() })?;
-                    match self.all.http.send(to, request, self.patience.answer.min(left)).await {
+                    let sent_at_ms = Boot::now().as_ms();
+                    let heard = self.all.http.send(to, request, self.patience.answer.min(left)).await;
+                    let fine = heard
+                        .as_ref()
+                        .is_ok_and(|a| a.status.is_success() || a.status == StatusCode::CONFLICT);
+                    let ended_at_ms = Boot::now().as_ms();
+                    self.all.ledger.requested(Asked { sent_at_ms, ended_at_ms, fine });
+                    match heard {
                         Ok(answer) if is_final(answer.status) => {
                             self.route.served(to);
                             return Ok((answer, to));

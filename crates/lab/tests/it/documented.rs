@@ -10,6 +10,7 @@ use lab::{
     drill::{
         binlog_purged, round,
         site_loss::{self, Round},
+        switchover,
         watch::Phases,
     },
     status::Report,
@@ -60,6 +61,13 @@ fn the_drills_of_one_fault() {
     for row in lab::drill::table::TABLE {
         assert!(heading.split(['|', ' ']).any(|word| word == row.name), "{} is not documented", row.name);
     }
+}
+
+#[test]
+fn the_switchover_drill() {
+    const COMMAND: &str = "`ghostlight drill switchover --json`";
+    check(COMMAND, "A line a round", &[switchover::Round::default()]);
+    check(COMMAND, "The summary", &[switchover::Summary::default()]);
 }
 
 #[test]
@@ -136,6 +144,8 @@ fn status() {
         held: 0,
         released_total: 0,
         unknown_total: 0,
+        parked: 0,
+        parked_total: 0,
         targets: vec![],
     };
     check(COMMAND, "`gateway`", &[gateway]);

@@ -14,5 +14,6 @@ mod frontdoor;
 mod link;
 mod names;
 mod resolver;
+mod switchover;
 mod up;
 mod visitors;

@@ -1,0 +1,81 @@
+//! Switchovers of the whole lab. Slow (a minute): two clouds of real processes, visitors, four changes of primary.
+
+use std::{path::PathBuf, time::Duration};
+
+use lab::{
+    drill::{
+        access::Access,
+        switchover::{self, Summary, Switchover},
+    },
+    lab::{Lab, LabOptions},
+};
+use model::switchover::State;
+use runtime::clock::Boot;
+
+use crate::up::programs;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A lab for one test. Its folder stays to be looked at when the test has failed.
+async fn with_a_lab(name: &str, test: impl AsyncFnOnce(&Access)) {
+    let folder = PathBuf::from(format!("/var/tmp/ghostlight-test-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut options = LabOptions::new(folder.join("lab"));
+    options.programs = Some(programs());
+    options.database.redo_log_mib = 16;
+    let lab = Box::pin(Lab::start(options, &|what| eprintln!("lab: {what}"))).await.unwrap();
+    let access = Access::new(lab.topology().clone(), lab.folder()).unwrap();
+    access.wait_for_sync(PATIENCE).await.unwrap();
+    test(&access).await;
+    lab.stop().await;
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_and_back_under_load_and_nobody_is_told_an_error() {
+    with_a_lab("switchover", async |access| {
+        let config = Switchover { rounds: 2, seed: 7, rate_per_s: 60.0, link_rtt_ms: None };
+        let mut rounds = Vec::new();
+        let talk = |what: String| eprintln!("{what}");
+        switchover::run(access.clone(), &config, |round| rounds.push(round.clone()), &talk).await.unwrap();
+        let summary = Summary::of(&rounds);
+        assert!(summary.is_clean(), "{summary:?} {rounds:#?}");
+        assert_eq!((rounds[0].from.as_str(), rounds[1].from.as_str()), ("nhn", "aws"));
+        assert!(summary.requests > 100, "{summary:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_that_cannot_catch_up_in_time_is_not_switched_to() {
+    with_a_lab("rollback", async |access| {
+        let before = access.register().await.unwrap();
+        let to = access.topology.peer_of(&before.primary).unwrap().clone();
+        // From now on a watermark is three seconds old when it comes; what was measured until now was fine.
+        access.link(false, 3_000).await.unwrap();
+        let began = Boot::now();
+        let (mut told, leader) = access.switchover(&to).await.unwrap();
+        while matches!(told.state, State::Asked | State::UnderWay) {
+            assert!(began.elapsed() < PATIENCE, "{told:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await; // the controller tells when it is asked
+            let view: model::observation::View = leader.get("/v1/view", PATIENCE).await.unwrap();
+            told = view.switchover.unwrap();
+        }
+        assert_eq!(told.state, State::RolledBack, "{told:?}");
+        assert!(told.reasons.iter().any(|r| r.contains("did not catch up")), "{told:?}");
+        let kinds: Vec<&str> = told.phases.iter().map(|p| p.phase.as_str()).collect();
+        assert!(kinds.contains(&"close") && kinds.contains(&"withdraw"), "{kinds:?}");
+
+        // The old primary serves again, in its epoch, although the link is as slow as before.
+        while !access.serves(&before.primary).await.unwrap() {
+            assert!(began.elapsed() < PATIENCE, "{} is not open again", before.primary);
+            tokio::time::sleep(Duration::from_millis(20)).await; // the agent tells when it is asked
+        }
+        let after = access.register().await.unwrap();
+        assert_eq!((after.epoch, &after.primary, &after.intent), (before.epoch, &before.primary, &None));
+        access.link(false, 0).await.unwrap();
+        let synced = access.wait_for_sync(PATIENCE).await.unwrap();
+        assert_eq!(synced.primary, before.primary);
+    })
+    .await;
+}

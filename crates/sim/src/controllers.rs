@@ -122,7 +122,7 @@ impl Controller {
             }
             Effect::Take { step } => {
                 let (to, ask) = match &step {
-                    Step::MoveRegister { record } => {
+                    Step::MoveRegister { record } | Step::Announce { record } | Step::Withdraw { record } => {
                         let expected_version = record.version.saturating_sub(1);
                         let request = CasRequest { expected_version, record: record.clone() };
                         (Who::Register, Ask::Cas(request))
@@ -135,6 +135,11 @@ impl Controller {
                     Step::Steer { site, epoch } => {
                         let steering = model::plan::Steering { site: site.clone(), epoch: *epoch };
                         (Who::NameServer, Ask::Steer(steering))
+                    }
+                    // Nobody in here asks for a switchover: these are played in the controller's own scripted world.
+                    Step::Park { .. } | Step::Close { .. } | Step::CatchUp { .. } | Step::Unpark { .. } => {
+                        ctx.say(|| format!("is asked to {step}, which this world does not play"));
+                        return;
                     }
                 };
                 (to, ask, STEP_MS_MAX, Purpose::Step { step, began_ms: sent_ms })

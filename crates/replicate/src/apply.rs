@@ -38,9 +38,11 @@ use tokio::{
 pub use self::ddl::fingerprint;
 pub(crate) use self::{
     ddl::run as run_definition,
+    relations::{Name, Relations},
     session::{Session, without_key},
-    sql::{Packet, Packets, by_key, found, portable_literal, quoted, text},
+    sql::{Packet, Packets, by_key, found, hex, portable_literal, quoted, text},
     target::{Form, NoTarget, Target},
+    told::told,
 };
 use self::{
     prepare::{Prepared, Way},

@@ -8,6 +8,11 @@
 //! After it, nothing of an older epoch can be applied here; so nothing that the old primary writes can ever be
 //! acknowledged in `sync`, whatever its clock or its network says. A refusal is written into the row before it is
 //! told, so that a delayed second request cannot succeed where the first did not.
+//!
+//! The applier's sessions are ended twice: before the transaction, so that it finds the row free, and within it. A
+//! definition that another agent of this site began between would otherwise be held back by its lock on the row
+//! alone; if the session with the lock died, it would take effect behind the promotion (the protocol's model:
+//! `promotion ends sessions before the lock only`). Behind the row's lock no other one can begin.
 
 use model::{
     Epoch, Register, Site,
@@ -170,6 +175,10 @@ async fn decide(conn: &mut Conn, wanted: &Promotion<'_>) -> Result<PromoteReply,
     let Some(row) = row::lock(conn).await? else {
         return Ok(PromoteReply::NotNow { why: "this database is empty".into() });
     };
+    let (_, left) = fence::end_sessions(conn, wanted.agent_user, &[]).await?;
+    if left > 0 {
+        return Ok(PromoteReply::NotNow { why: format!("{left} applying sessions have not ended yet") });
+    }
     let slots = row::slots(conn).await?;
     let held = match judge(*epoch, site, register, &row, &slots) {
         Judgement::Already => return Ok(PromoteReply::AlreadyPromoted),

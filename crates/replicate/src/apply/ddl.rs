@@ -20,7 +20,7 @@ use mysql_async::{Conn, prelude::Queryable};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 
-use super::sql::{quoted, text};
+use super::sql::{hex, quoted, text};
 use crate::{
     database::{DatabaseError, SQL_MODE},
     filter::APPLICATIONS_SQL,
@@ -60,7 +60,7 @@ pub async fn fingerprint(conn: &mut Conn) -> Result<String, DatabaseError> {
             Err(e) => return Err(e),
         }
     }
-    Ok(hash.finalize().iter().take(12).map(|b| format!("{b:02x}")).collect())
+    Ok(hex(&hash.finalize()[..12]))
 }
 
 async fn add(conn: &mut Conn, query: &str, hash: &mut Sha256) -> Result<(), DatabaseError> {

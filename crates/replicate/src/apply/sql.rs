@@ -35,7 +35,8 @@ pub(crate) fn text(text: &str) -> String {
     format!("_utf8mb4 x'{}'", hex(text.as_bytes()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut out = Vec::with_capacity(bytes.len() * 2);
     push_hex(&mut out, bytes);
     out.into_iter().map(char::from).collect()

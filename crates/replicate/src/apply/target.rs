@@ -236,7 +236,7 @@ impl Target {
                 _ => folding.unique_always = true,
             }
         }
-        let relation = relations.of(table);
+        let relation = relations.of(table).cloned().unwrap_or_default();
         folding.foreign_keys = relation.foreign_keys;
         folding.cascading_delete = relation.cascading_delete;
         folding.cascading_update = relation.cascading_update.iter().filter_map(|name| place(name)).collect();
@@ -414,7 +414,7 @@ fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
 fn uuid(stored: [u8; 16]) -> String {
     let reversed = stored[6] & 0x80 != 0 && stored[8] > 0 && stored[8] < 0x60;
     let group =
-        |at: std::ops::Range<usize>| stored[at].iter().map(|b| format!("{b:02x}")).collect::<String>();
+        |at: std::ops::Range<usize>| sql::hex(&stored[at]);
     let groups = match reversed {
         true => [group(12..16), group(10..12), group(8..10), group(6..8), group(0..6)],
         false => [group(0..4), group(4..6), group(6..8), group(8..10), group(10..16)],

@@ -1,9 +1,10 @@
 //! Rows in words, for the sentences that operators read.
 
+use super::hex;
 use crate::transaction::{Row, Table, Value};
 
 /// A row's values with their columns' names; of its key only, or all.
-pub(super) fn told(table: &Table, row: &Row, key_only: bool) -> String {
+pub(crate) fn told(table: &Table, row: &Row, key_only: bool) -> String {
     let shown = |i: usize| !key_only || table.key.iter().any(|k| usize::from(*k) == i);
     let values = table.columns.iter().zip(row).enumerate().filter(|(i, _)| shown(*i));
     values.map(|(_, (c, v))| format!("{}={}", c.name, told_value(v))).collect::<Vec<_>>().join(", ")
@@ -18,7 +19,10 @@ fn told_value(value: &Value) -> String {
         Value::Double(n) => n.to_string(),
         Value::Decimal(text) => text.clone(),
         Value::Temporal(text) => format!("'{text}'"),
-        Value::Bytes(bytes) => shortened(&format!("'{}'", String::from_utf8_lossy(bytes))),
+        Value::Bytes(bytes) => shortened(&match std::str::from_utf8(bytes) {
+            Ok(text) => format!("'{text}'"),
+            Err(_) => format!("x'{}'", hex(bytes)),
+        }),
     }
 }
 

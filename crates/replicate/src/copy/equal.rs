@@ -10,10 +10,10 @@ use super::{
     read::{self, Shape},
 };
 use crate::{
-    apply::{Target, upsert},
+    apply::{Target, told, upsert},
     binlog::Charsets,
     database::DatabaseError,
-    transaction::{Row, Table, Value},
+    transaction::{Row, Table},
 };
 
 /// So many rows of ours are held in memory at a time.
@@ -52,42 +52,21 @@ impl Comparison {
             places
                 .iter()
                 .filter_map(|i| rows.get(*i))
-                .map(|row| Difference { wrong, key: told(table, row) })
+                .map(|row| Difference { wrong, key: key_told(table, row) })
                 .collect()
         };
         let mut all = theirs(&self.missing, Wrong::MissingHere);
         all.extend(theirs(&self.different, Wrong::Different));
         all.extend(
-            self.extra.iter().map(|row| Difference { wrong: Wrong::ExtraHere, key: told(table, row) }),
+            self.extra.iter().map(|row| Difference { wrong: Wrong::ExtraHere, key: key_told(table, row) }),
         );
         all
     }
 }
 
 /// A row's key in words; of a table without one, the whole row.
-fn told(table: &Table, row: &Row) -> String {
-    let value = |i: usize| {
-        let name = table.columns.get(i).map_or("?", |c| c.name.as_str());
-        let value = match row.get(i) {
-            None | Some(Value::Null) => "NULL".into(),
-            Some(Value::Signed(n)) => n.to_string(),
-            Some(Value::Unsigned(n)) => n.to_string(),
-            Some(Value::Float(n)) => n.to_string(),
-            Some(Value::Double(n)) => n.to_string(),
-            Some(Value::Decimal(text)) => text.clone(),
-            Some(Value::Temporal(text)) => format!("'{text}'"),
-            Some(Value::Bytes(bytes)) => match std::str::from_utf8(bytes) {
-                Ok(text) if text.chars().count() <= 100 => format!("'{text}'"),
-                _ => format!("x'{}'", bytes.iter().take(50).map(|b| format!("{b:02x}")).collect::<String>()),
-            },
-        };
-        format!("{name}={value}")
-    };
-    let places: Vec<usize> = match table.key.is_empty() {
-        true => (0..table.columns.len()).collect(),
-        false => table.key.iter().map(|k| usize::from(*k)).collect(),
-    };
-    places.into_iter().map(value).collect::<Vec<_>>().join(", ")
+fn key_told(table: &Table, row: &Row) -> String {
+    told(table, row, !table.key.is_empty())
 }
 
 /// Compares the range behind `from` up to `to` here with `rows`. Not more than a part of ours is held in memory.

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     apply::{
-        Ended, FollowProgress, Form as ReadFrom, NoTarget, Packet, Packets, Session, StandbyConfig,
+        Ended, FollowProgress, Form as ReadFrom, NoTarget, Packet, Packets, Relations, Session, StandbyConfig,
         StandbyError, Target, ask, retry, run_definition, text, without_key,
     },
     binlog::{Charsets, charsets, excerpt},
@@ -106,7 +106,7 @@ struct Filler {
     at: At,
     step: u64,
     described: HashMap<u32, Described>,
-    relations: lenient::Relations,
+    relations: Relations,
     todo: Vec<Todo>,
     /// The walk under way: its number, and which of `todo` it walks.
     walk: Option<(u32, usize)>,
@@ -127,7 +127,7 @@ impl Filler {
         let conn = session.conn();
         conn.query_drop(SETTINGS).await.map_err(DatabaseError::from)?;
         let charsets = charsets(conn).await?;
-        let relations = lenient::Relations::read(conn).await?;
+        let relations = Relations::read(conn).await?;
         let found: Vec<(String, String, Option<String>)> = conn
             .query("SELECT table_schema, table_name, up_to FROM ghostlight.copying WHERE complete=0 ORDER BY 1,2")
             .await
@@ -394,7 +394,7 @@ impl Filler {
         self.defined = true;
         self.described.values_mut().for_each(|(_, target)| *target = None);
         let conn = self.session.conn();
-        self.relations = lenient::Relations::read(conn).await?;
+        self.relations = Relations::read(conn).await?;
         let here: HashSet<(String, String)> = read::tables(conn).await?.into_iter().collect();
         self.open_transaction().await?;
         let conn = self.session.conn();

@@ -5,14 +5,13 @@
 //! primary did. Cascades are not in the log. So a parent that goes, or changes what its children refer to, is first
 //! put there as it was, and then goes or changes with foreign keys checked: the children that are here follow it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use mysql_async::{Conn, prelude::Queryable};
 
 use crate::{
-    apply::{Target, upsert},
+    apply::{Name, Relations, Target, upsert},
     database::DatabaseError,
-    filter::APPLICATIONS_SQL,
     transaction::{Row, Rows, Table},
 };
 
@@ -22,55 +21,6 @@ const STALE_RELATION: [u16; 6] = [1062, 1451, 1452, 1557, 1761, 1762];
 
 /// Statements that go in one packet hold at most so many bytes.
 const PACKET_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-type Name = (String, String);
-
-/// The foreign keys whose cascades must be followed.
-#[derive(Debug, Default)]
-pub(crate) struct Relations {
-    /// Of a parent: the columns that children refer to.
-    referenced: HashMap<Name, Vec<String>>,
-    children: HashMap<Name, Vec<Name>>,
-}
-
-impl Relations {
-    /// Reads them.
-    pub(crate) async fn read(conn: &mut Conn) -> Result<Relations, DatabaseError> {
-        let found: Vec<(String, String, String, String, String)> = conn
-            .query(format!(
-                "SELECT k.REFERENCED_TABLE_SCHEMA, k.REFERENCED_TABLE_NAME, k.REFERENCED_COLUMN_NAME, k.TABLE_SCHEMA, k.TABLE_NAME
-                 FROM information_schema.KEY_COLUMN_USAGE k JOIN information_schema.REFERENTIAL_CONSTRAINTS r
-                   ON r.CONSTRAINT_SCHEMA=k.CONSTRAINT_SCHEMA AND r.CONSTRAINT_NAME=k.CONSTRAINT_NAME AND r.TABLE_NAME=k.TABLE_NAME
-                 WHERE k.REFERENCED_TABLE_NAME IS NOT NULL AND k.REFERENCED_TABLE_SCHEMA {APPLICATIONS_SQL}
-                   AND (r.UPDATE_RULE NOT IN ('RESTRICT','NO ACTION') OR r.DELETE_RULE NOT IN ('RESTRICT','NO ACTION'))"
-            ))
-            .await?;
-        let mut relations = Relations::default();
-        for (schema, name, column, child_schema, child) in found {
-            let parent = (schema, name);
-            relations.referenced.entry(parent.clone()).or_default().push(column);
-            relations.children.entry(parent).or_default().push((child_schema, child));
-        }
-        Ok(relations)
-    }
-
-    fn of(&self, table: &Table) -> Option<&Vec<String>> {
-        self.referenced.get(&(table.schema.clone(), table.name.clone()))
-    }
-
-    /// Everything that a cascade from `table` can reach.
-    fn descendants(&self, table: &Table) -> HashSet<Name> {
-        let (mut all, mut next) = (HashSet::new(), vec![(table.schema.clone(), table.name.clone())]);
-        while let Some(parent) = next.pop() {
-            for child in self.children.get(&parent).into_iter().flatten() {
-                if all.insert(child.clone()) {
-                    next.push(child.clone());
-                }
-            }
-        }
-        all
-    }
-}
 
 /// Applies `rows` in the transaction that is open on `conn`, whose foreign keys are not checked. Returns the tables
 /// that must be copied again from their beginning, because stale rows kept a cascade from being followed.
@@ -82,7 +32,8 @@ pub(crate) async fn apply(
     rows: &Rows,
     foreign_key_checks: bool,
 ) -> Result<HashSet<Name>, DatabaseError> {
-    let referenced = relations.of(table).filter(|_| foreign_key_checks);
+    let followed = relations.of(table).map(|relation| &relation.followed);
+    let referenced = followed.filter(|columns| foreign_key_checks && !columns.is_empty());
     let mut writing = Writing { conn, sql: Vec::new() };
     let mut again = HashSet::new();
     match rows {

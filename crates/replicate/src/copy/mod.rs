@@ -24,6 +24,7 @@ use model::Position;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::apply::hex;
 use crate::transaction::{Kind, Row, Table, Value};
 
 /// A chunk has about so many rows,
@@ -38,7 +39,7 @@ pub struct Bound(pub Vec<(Value, Kind)>);
 impl Bound {
     /// As text for a durable note.
     pub fn to_text(&self) -> Result<String, postcard::Error> {
-        Ok(postcard::to_stdvec(self)?.iter().map(|b| format!("{b:02x}")).collect())
+        Ok(hex(&postcard::to_stdvec(self)?))
     }
 
     /// Reads such a note.

@@ -8,7 +8,7 @@ use mysql_async::{Conn, consts::ColumnType, prelude::Queryable};
 
 use super::Bound;
 use crate::{
-    apply::{quoted, text},
+    apply::{hex, quoted, text},
     binlog::{Charsets, charsets},
     database::{DatabaseConfig, DatabaseError},
     filter::APPLICATIONS_SQL,
@@ -147,7 +147,7 @@ pub(crate) fn literal(value: &Value, kind: &Kind) -> String {
         Value::Decimal(digits) => digits.clone(),
         Value::Temporal(text) => format!("'{text}'"),
         Value::Bytes(bytes) => {
-            let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+            let hex = hex(bytes);
             match kind {
                 Kind::Text { charset } => format!("_{charset} x'{hex}'"),
                 _ => format!("x'{hex}'"),

@@ -15,6 +15,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::apply::hex;
 use crate::transaction::{Kind, Row, Table, Value};
 
 use super::QuarantineError;
@@ -76,11 +77,6 @@ fn value_from_json(json: &Json, kind: &Kind) -> Option<Value> {
         (Json::Object(parts), _) => Value::Bytes(unhex(parts.get("hex")?.as_str()?)?),
         _ => return None,
     })
-}
-
-/// Lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

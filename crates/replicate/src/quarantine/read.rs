@@ -9,7 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{FileSum, QuarantineError, RowLine, damaged, image::hex, io_error};
+use super::{FileSum, QuarantineError, RowLine, damaged, io_error};
+use crate::apply::hex;
 
 /// What is read at a time.
 const BLOCK: usize = 64 * 1024;

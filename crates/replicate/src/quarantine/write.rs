@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Counts, FileSum, MANIFEST, Manifest, Op, Quarantine, QuarantineError, QuarantinedTable, RowLine, folder,
-    image::hex, io_error, sync_folder,
+    io_error, sync_folder,
 };
-use crate::transaction::Table;
+use crate::{apply::hex, transaction::Table};
 
 /// A file is closed at this size.
 const FILE_BYTES_MAX: u64 = 64 << 20;

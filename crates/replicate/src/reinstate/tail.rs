@@ -14,7 +14,7 @@ use mysql_async::{Conn, prelude::Queryable};
 
 use super::written;
 use crate::{
-    apply::{Ended, Form, NoTarget, StandbyConfig, StandbyError, Target, without_key},
+    apply::{Ended, Form, NoTarget, Relations, StandbyConfig, StandbyError, Target, without_key},
     binlog::{AtEnd, Item, Log, LogError, excerpt},
     database::DatabaseError,
     filter::{Filter, OURS},
@@ -344,33 +344,22 @@ async fn obstacles(
         )
         .await
         .map_err(lost)?;
-    let cascades: Vec<(String, String, String)> = conn
-        .query(
-            "SELECT UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME, TABLE_NAME \
-             FROM information_schema.REFERENTIAL_CONSTRAINTS \
-             WHERE DELETE_RULE IN ('CASCADE','SET NULL') OR UPDATE_RULE IN ('CASCADE','SET NULL')",
-        )
-        .await
-        .map_err(lost)?;
-    let by_table = |rows: Vec<(String, String, String)>| {
-        let mut named: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-        for (schema, table, name) in rows {
-            named.entry((schema.to_lowercase(), table.to_lowercase())).or_default().push(name);
-        }
-        named
-    };
-    let (triggers, cascades) = (by_table(triggers), by_table(cascades));
+    let relations = Relations::read(conn).await?;
+    let mut fired: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for (schema, table, name) in triggers {
+        fired.entry((schema.to_lowercase(), table.to_lowercase())).or_default().push(name);
+    }
     for QuarantinedTable { number, table, computed } in tables {
         let key = (table.schema.to_lowercase(), table.name.to_lowercase());
-        if let Some(names) = triggers.get(&key) {
+        if let Some(names) = fired.get(&key) {
             found.push(format!(
                 "the table {table} has triggers that the undo would fire ({})",
                 names.join(", ")
             ));
         }
-        if let Some(children) = cascades.get(&key)
-            && changed.contains(number)
-        {
+        let children = relations.of(table).map(|relation| &relation.children[..]).unwrap_or_default();
+        if !children.is_empty() && changed.contains(number) {
+            let children: Vec<&str> = children.iter().map(|(_, name)| name.as_str()).collect();
             found.push(format!(
                 "rows of {table} changed, and its foreign keys cascade into {}: InnoDB does not log those rows",
                 children.join(", ")

@@ -4,7 +4,10 @@
 use std::{path::Path, process::ExitCode, time::Duration};
 
 use cloud::register::{Examined, Found};
-use model::{Site, topology::Topology};
+use model::{
+    Site,
+    topology::{SiteConfig, Topology},
+};
 use replicate::{
     check::{self, Facts, Finding, Verdict},
     database::DatabaseConfig,
@@ -73,6 +76,10 @@ async fn findings(loaded: &Loaded<Topology>) -> anyhow::Result<Vec<Finding>> {
     }
     findings.extend(register::of(loaded, REGISTER_TIMEOUT)?.examine().await.into_iter().map(of_register));
     findings.extend(certificates(loaded));
+    findings.extend(
+        sites_here(loaded)
+            .map(|(site, config)| check::data_folder(site, &topology::data_folder(loaded, site, config))),
+    );
     Ok(findings)
 }
 
@@ -86,11 +93,16 @@ fn of_register(Examined { check, finding }: Examined) -> Finding {
     Finding { site: None, check: check.into(), verdict }
 }
 
-/// The certificates of the link that are on this machine: a site has its own, and not the other one's.
+/// The sites whose agent runs on this machine: a site has the key of its own end of the link, and not the other one's.
+fn sites_here(loaded: &Loaded<Topology>) -> impl Iterator<Item = (&Site, &SiteConfig)> {
+    let folder = loaded.folder().join(&loaded.value.link.folder);
+    loaded.value.sites.iter().filter(move |(site, _)| folder.join(format!("{site}.key")).exists())
+}
+
+/// The certificates of the link that are on this machine.
 pub(crate) fn certificates(loaded: &Loaded<Topology>) -> Vec<Finding> {
     let folder = loaded.folder().join(&loaded.value.link.folder);
-    let here: Vec<&Site> =
-        loaded.value.sites.keys().filter(|site| folder.join(format!("{site}.key")).exists()).collect();
+    let here: Vec<&Site> = sites_here(loaded).map(|(site, _)| site).collect();
     let check = "link_certificate".to_owned();
     if here.is_empty() {
         let found = format!("{} holds no site's certificate and key", folder.display());

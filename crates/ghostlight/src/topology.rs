@@ -1,6 +1,9 @@
 //! Reading the topology file, with every mistake told at once.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use model::{
     Site,
@@ -68,6 +71,14 @@ pub(crate) fn site<'a>(loaded: &'a Loaded<Topology>, site: &Site) -> Result<&'a 
         let fix = format!("name one of them with --site: {}", known.join(", "));
         Refused(vec![loaded.fault("sites", format!("there is no site `{site}`"), fix)])
     })
+}
+
+/// The folder of `site`'s agent, as the file names it.
+pub(crate) fn data_folder(loaded: &Loaded<Topology>, site: &Site, config: &SiteConfig) -> PathBuf {
+    match &config.agent.data_folder {
+        Some(folder) => loaded.folder().join(folder),
+        None => loaded.folder().join("agent").join(site.as_str()),
+    }
 }
 
 fn secrets(topology: &Topology) -> Vec<(String, &SecretRef)> {

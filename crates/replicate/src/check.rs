@@ -3,7 +3,12 @@
 //! [`gather`] reads facts, [`judge`] and [`compare`] judge them: every requirement is one line there, with what to do
 //! when it is not met. Nothing here changes anything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
 
 use model::{
     Site,
@@ -384,9 +389,57 @@ fn major_minor(version: &str) -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
+/// Whether the agent of `site` can write into `folder`, where a quarantine must find room on the night of a failover.
+pub fn data_folder(site: &Site, folder: &Path) -> Finding {
+    // The agent makes what is missing of the path, so the last part that is there must take it.
+    let there = folder.ancestors().find(|part| part.exists()).unwrap_or(Path::new("."));
+    let probe = there.join(format!(".ghostlight-check-{}", std::process::id()));
+    let written = write_through(&probe);
+    let removed = if probe.exists() { fs::remove_file(&probe) } else { Ok(()) };
+    let verdict = match written.and(removed) {
+        Ok(()) => Verdict::Ok { found: format!("{} can be written", folder.display()) },
+        Err(e) => Verdict::Wrong {
+            found: format!("{} cannot be written: {e} at {}", folder.display(), there.display()),
+            fix: format!(
+                "make it a folder with room that the agent's user owns, or name another one as \
+                 `data_folder` in [sites.{site}.agent]; without it an old primary cannot be taken back"
+            ),
+        },
+    };
+    Finding { site: Some(site.clone()), check: "data_folder".into(), verdict }
+}
+
+/// A full disk often tells so only when the data must go down to it.
+fn write_through(probe: &Path) -> io::Result<()> {
+    let mut file = File::create(probe)?;
+    file.write_all(b"ghostlight check\n")?;
+    file.sync_all()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_data_folder_that_cannot_be_written_is_named_with_what_to_do() {
+        let beside = std::env::temp_dir().join(format!("ghostlight-check-{}", std::process::id()));
+        fs::create_dir_all(&beside).unwrap();
+        let site = Site::new("nhn");
+
+        // It need not be there yet; looking leaves nothing behind.
+        let good = data_folder(&site, &beside.join("agent/nhn"));
+        assert!(matches!(good.verdict, Verdict::Ok { .. }), "{good:?}");
+        assert_eq!(fs::read_dir(&beside).unwrap().count(), 0);
+
+        // Root may write everywhere, but nobody makes a folder below a file.
+        fs::write(beside.join("file"), "in the way").unwrap();
+        let bad = data_folder(&site, &beside.join("file/nhn"));
+        let Verdict::Wrong { found, fix } = &bad.verdict else { panic!("{bad:?}") };
+        assert!(found.contains("file/nhn cannot be written"), "{found}");
+        assert!(fix.contains("`data_folder` in [sites.nhn.agent]"), "{fix}");
+        assert_eq!(fs::read_to_string(beside.join("file")).unwrap(), "in the way");
+        fs::remove_dir_all(&beside).unwrap();
+    }
 
     fn good() -> Facts {
         let variables = [

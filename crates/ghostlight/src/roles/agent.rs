@@ -34,10 +34,7 @@ pub(crate) fn run(config: &Path, site: Site) -> anyhow::Result<ExitCode> {
         identity: Identity::load(&loaded.folder().join(&loaded.value.link.folder), &site)?,
         peer_link: here.peer.agent_link,
         policy: loaded.value.policy.clone(),
-        data: match &here.agent.data_folder {
-            Some(folder) => loaded.folder().join(folder),
-            None => loaded.folder().join("agent").join(site.as_str()),
-        },
+        data: topology::data_folder(&loaded, &site, here),
         site: site.clone(),
     };
     super::serve("agent", async |shutdown| {

@@ -17,7 +17,7 @@ use lab::{
 };
 use model::{
     Epoch, Register, Site,
-    agent::{AgentStatus, Differing, Fence, ReinstatePhase, Role, StandbyPhase, VerifyRun, Wrong},
+    agent::{AgentStatus, Differing, ReinstatePhase, Role, StandbyPhase, VerifyRun, Wrong},
     gateway::GatewayStatus,
 };
 use replicate::quarantine::{Acknowledged, Counts, Op, RowLine, Summary};
@@ -125,16 +125,7 @@ fn status() {
     };
     let standby = Role::Standby { phase: StandbyPhase::Attached };
     let roles = [Role::Primary, standby, reinstating, Role::Stopped { why: "".into() }];
-    let agents = roles.map(|role| AgentStatus {
-        site: site(),
-        role,
-        row: None,
-        slot: None,
-        incarnation: None,
-        heartbeat_age_ms: None,
-        fence: Fence::Unknown,
-        ..AgentStatus::starting(site())
-    });
+    let agents = roles.map(|role| AgentStatus { role, ..AgentStatus::starting(site()) });
     check(COMMAND, "`agent`", &agents);
     let gateway = GatewayStatus {
         site: site(),

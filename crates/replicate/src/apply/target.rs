@@ -413,8 +413,7 @@ fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
 /// MariaDB stores UUIDs of versions 1 to 5 with their groups in reverse, so that times sort.
 fn uuid(stored: [u8; 16]) -> String {
     let reversed = stored[6] & 0x80 != 0 && stored[8] > 0 && stored[8] < 0x60;
-    let group =
-        |at: std::ops::Range<usize>| sql::hex(&stored[at]);
+    let group = |at: std::ops::Range<usize>| sql::hex(&stored[at]);
     let groups = match reversed {
         true => [group(12..16), group(10..12), group(8..10), group(6..8), group(0..6)],
         false => [group(0..4), group(4..6), group(6..8), group(8..10), group(10..16)],

@@ -30,8 +30,8 @@ use super::{
 };
 use crate::{
     apply::{
-        Ended, FollowProgress, Form as ReadFrom, NoTarget, Packet, Packets, Relations, Session, StandbyConfig,
-        StandbyError, Target, ask, retry, run_definition, text, without_key,
+        Ended, FollowProgress, Form as ReadFrom, NoTarget, Packet, Packets, Relations, Session,
+        StandbyConfig, StandbyError, Target, ask, retry, run_definition, text, without_key,
     },
     binlog::{Charsets, charsets, excerpt},
     checkpoint::Pending,

@@ -18,8 +18,11 @@ use lab::{
     },
     report,
 };
+use model::topology::RegisterKind;
 use runtime::process::shutdown_on_signal;
 use serde_json::json;
+
+use crate::register;
 
 /// The drills.
 #[derive(Subcommand)]
@@ -37,6 +40,8 @@ pub(crate) enum Drill {
     StandbyLoss(FaultArgs),
     /// Kill the witness for good, and the register with it: answers go on, nobody may take over.
     WitnessLoss(FaultArgs),
+    /// Kill each member of etcd in turn: nothing may happen. Then two of three: answers go on, nobody may take over.
+    RegisterLoss(FaultArgs),
     /// Kill the standby's controller, then the primary's: nothing may happen to visitors.
     ControllerLoss(FaultArgs),
     /// Let the primary stand still (SIGSTOP) and go on later: its agent for two seconds, its agent, its database, the whole
@@ -67,6 +72,9 @@ pub(crate) struct FaultArgs {
     /// Print a JSON line a round, and a summary as the last line.
     #[arg(long)]
     json: bool,
+    /// What keeps the register of the drill's own lab: `file` or `etcd`; what breaks members of etcd needs no `etcd`.
+    #[arg(long, default_value = "file", value_parser = register::kind, value_name = "KIND")]
+    register: RegisterKind,
     /// Use the lab that runs in this folder instead of one of the drill's own.
     #[arg(long)]
     attach: bool,
@@ -142,6 +150,9 @@ pub(crate) struct SiteLossArgs {
     /// Let answers out without waiting for the standby: the drill must then find losses.
     #[arg(long, conflicts_with = "attach")]
     no_gate: bool,
+    /// What keeps the register of the drill's own lab: `file` or `etcd`.
+    #[arg(long, default_value = "file", value_parser = register::kind, value_name = "KIND")]
+    register: RegisterKind,
     /// Use the lab that runs in this folder instead of one of the drill's own.
     #[arg(long)]
     attach: bool,
@@ -171,6 +182,7 @@ pub(crate) fn run(drill: Drill) -> anyhow::Result<ExitCode> {
         Drill::LinkOneWay(args) => faults::run("link-one-way", &args),
         Drill::StandbyLoss(args) => faults::run("standby-loss", &args),
         Drill::WitnessLoss(args) => faults::run("witness-loss", &args),
+        Drill::RegisterLoss(args) => faults::run("register-loss", &args),
         Drill::ControllerLoss(args) => faults::run("controller-loss", &args),
         Drill::PausedPrimary(args) => faults::run("paused-primary", &args),
         Drill::DiskFull(args) => faults::run("disk-full", &args),
@@ -234,7 +246,7 @@ async fn binlog_purged(args: BinlogPurgedArgs) -> anyhow::Result<ExitCode> {
     let open = async {
         match args.attach {
             true => Stage::attach(&args.folder),
-            false => Stage::own(true, &|what| eprintln!("lab: {what}")).await,
+            false => Stage::own(true, RegisterKind::File, &|what| eprintln!("lab: {what}")).await,
         }
     };
     let stage = tokio::select! {
@@ -355,7 +367,7 @@ async fn stage(args: &SiteLossArgs) -> Result<Stage, Aborted> {
     if args.attach {
         return Stage::attach(&args.folder);
     }
-    Stage::own(!args.no_gate, &|what| eprintln!("lab: {what}")).await
+    Stage::own(!args.no_gate, args.register, &|what| eprintln!("lab: {what}")).await
 }
 
 fn print_round(round: &Round, as_json: bool) {

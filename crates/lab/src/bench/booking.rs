@@ -7,6 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use model::topology::RegisterKind;
 use runtime::clock::Boot;
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -113,7 +114,7 @@ impl Summary {
 
 async fn lab(config: Booking, gate: bool, talk: &(dyn Fn(&str) + Send + Sync)) -> Result<Line, Aborted> {
     talk(&format!("a lab with the gate {}", if gate { "on" } else { "off" }));
-    let stage = Stage::own(gate, talk).await?;
+    let stage = Stage::own(gate, RegisterKind::File, talk).await?;
     let measured = match stage.access() {
         Ok(access) => Box::pin(measure(config, gate, access, talk)).await,
         Err(e) => Err(e),

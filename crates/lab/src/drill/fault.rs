@@ -11,6 +11,9 @@ use runtime::clock::Boot;
 use super::{Aborted, access::Access};
 use crate::{api::Act, layout::Cloud, link::LinkState};
 
+/// The process of a place that is its member of etcd.
+pub const ETCD: &str = "etcd";
+
 /// A place, by the part that it plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -36,6 +39,8 @@ pub struct Cast {
 pub enum Fault {
     /// A process dies and is not started again.
     Down(Side, &'static str),
+    /// The same process of several places dies, and is not started again.
+    DownAt(&'static [Side], &'static str),
     /// A process stands still (SIGSTOP): it neither ends nor answers, and its connections stay open.
     Paused(Side, &'static str),
     /// Every process of a place stands still.
@@ -86,6 +91,11 @@ impl Fault {
         let at_ms = Boot::now().as_ms();
         match self {
             Fault::Down(side, part) => act(access, cast, *side, Some(part), Act::Down).await?,
+            Fault::DownAt(sides, part) => {
+                for side in *sides {
+                    act(access, cast, *side, Some(part), Act::Down).await?;
+                }
+            }
             Fault::Paused(side, part) => act(access, cast, *side, Some(part), Act::Pause).await?,
             Fault::AllPaused(side) => act(access, cast, *side, None, Act::Pause).await?,
             Fault::Dark(side) => drop(access.kill(cast.site(*side)?, None).await?),
@@ -111,6 +121,11 @@ impl Fault {
     pub async fn heal(&self, access: &Access, cast: &Cast) -> Result<(), Aborted> {
         match self {
             Fault::Down(side, part) => act(access, cast, *side, Some(part), Act::Up).await?,
+            Fault::DownAt(sides, part) => {
+                for side in *sides {
+                    act(access, cast, *side, Some(part), Act::Up).await?;
+                }
+            }
             Fault::Paused(side, part) => act(access, cast, *side, Some(part), Act::Resume).await?,
             Fault::AllPaused(side) => act(access, cast, *side, None, Act::Resume).await?,
             Fault::Dark(side) => drop(access.restore(cast.site(*side)?).await?),
@@ -123,6 +138,15 @@ impl Fault {
             Fault::Flapping { fault, .. } => Box::pin(fault.heal(access, cast)).await?,
         }
         Ok(())
+    }
+
+    /// Whether it hits a member of etcd: the register must be there.
+    pub fn needs_etcd(&self) -> bool {
+        match self {
+            Fault::Down(_, part) | Fault::DownAt(_, part) | Fault::Paused(_, part) => *part == ETCD,
+            Fault::Flapping { fault, .. } => fault.needs_etcd(),
+            _ => false,
+        }
     }
 
     /// Whether it needs a database on a small disk.

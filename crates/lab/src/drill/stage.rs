@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use model::topology::Topology;
+use model::topology::{RegisterKind, Topology};
 use runtime::config;
 
 use super::{Aborted, access::Access};
@@ -32,8 +32,12 @@ pub enum Stage {
 
 impl Stage {
     /// Starts a lab for this process alone.
-    pub async fn own(gate: bool, talk: &(dyn Fn(&str) + Send + Sync)) -> Result<Stage, Aborted> {
-        Stage::start(LabOptions { gate, ..LabOptions::new(Stage::folder()) }, talk).await
+    pub async fn own(
+        gate: bool,
+        register: RegisterKind,
+        talk: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Stage, Aborted> {
+        Stage::start(LabOptions { gate, register, ..LabOptions::new(Stage::folder()) }, talk).await
     }
 
     /// The same, with databases on disks that can be filled. The process must be in a mount namespace of its own.
@@ -61,6 +65,14 @@ impl Stage {
         }
         let loaded = config::load::<Topology>(&path).map_err(|e| Aborted(e.to_string()))?;
         Ok(Stage::Attached { folder: folder.to_owned(), topology: Box::new(loaded.value) })
+    }
+
+    /// What keeps the register here.
+    pub fn register(&self) -> RegisterKind {
+        match self {
+            Stage::Own { lab, .. } => lab.topology().register.kind,
+            Stage::Attached { topology, .. } => topology.register.kind,
+        }
     }
 
     /// How to ask things of it.

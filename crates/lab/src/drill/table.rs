@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{
-    fault::{Fault, Side::*},
+    fault::{ETCD, Fault, Side::*},
     story::Story,
 };
 
@@ -107,6 +107,35 @@ pub const TABLE: &[Row] = &[
         )],
     },
     Row {
+        name: "register-loss",
+        cases: &[
+            hold(
+                "the primary's member of etcd dies and stays down",
+                Fault::Down(Primary, ETCD),
+                story!("register-majority-lost.txt", "All three members answer"),
+                5,
+            ),
+            hold(
+                "the standby's member of etcd dies and stays down",
+                Fault::Down(Standby, ETCD),
+                story!("register-majority-lost.txt", "All three members answer"),
+                5,
+            ),
+            hold(
+                "the witness's member of etcd dies and stays down",
+                Fault::Down(Witness, ETCD),
+                story!("register-majority-lost.txt", "All three members answer"),
+                5,
+            ),
+            hold(
+                "two of three members of etcd die and stay down: the register does not answer",
+                Fault::DownAt(&[Primary, Witness], ETCD),
+                story!("register-majority-lost.txt", "Two members are gone"),
+                7,
+            ),
+        ],
+    },
+    Row {
         name: "controller-loss",
         cases: &[
             hold(
@@ -202,6 +231,11 @@ impl Row {
     pub fn case(&self, n: u32) -> Option<&'static Case> {
         let at = usize::try_from(n.saturating_sub(1)).unwrap_or(0);
         self.cases.get(at.checked_rem(self.cases.len())?)
+    }
+
+    /// Whether the register must be in etcd.
+    pub fn needs_etcd(&self) -> bool {
+        self.cases.iter().any(|case| case.fault.needs_etcd())
     }
 
     /// Whether it needs a database on a small disk.

@@ -10,6 +10,7 @@ use lab::{
         table::{self, Row},
     },
 };
+use model::topology::RegisterKind;
 use runtime::process::shutdown_on_signal;
 use serde_json::json;
 
@@ -32,19 +33,24 @@ pub(super) fn run(name: &str, args: &FaultArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn drill(row: &'static Row, args: &FaultArgs) -> anyhow::Result<ExitCode> {
+    let register = if row.needs_etcd() { RegisterKind::Etcd } else { args.register };
     let shutdown = shutdown_on_signal()?;
     let open = async {
         let talk = |what: &str| eprintln!("lab: {what}");
         match (args.attach, row.needs_small_disk()) {
             (true, _) => Stage::attach(&args.folder),
             (false, true) => Stage::with_small_disks(&talk).await,
-            (false, false) => Stage::own(true, &talk).await,
+            (false, false) => Stage::own(true, register, &talk).await,
         }
     };
     let stage = tokio::select! {
         stage = Box::pin(open) => stage?,
         () = shutdown.cancelled() => anyhow::bail!("interrupted while the lab was starting; nothing is left running"),
     };
+    if row.needs_etcd() && stage.register() != RegisterKind::Etcd {
+        eprintln!("{} needs a lab whose register is in etcd: `ghostlight up --register etcd`", row.name);
+        return Ok(ExitCode::from(runtime::EXIT_USAGE));
+    }
     let config = Config { rounds: args.rounds, seed: args.seed, rate_per_s: args.rate };
     let mut rounds: Vec<Round> = Vec::new();
     let access = stage.access()?;

@@ -20,6 +20,10 @@
 //! log are left out, and so are switchovers and forced failovers. Drills and the tests with real servers cover those.
 //!
 //! Always true here: nothing reads a real clock or opens a socket; a process learns of the world by messages alone.
+#![allow(
+    clippy::large_enum_variant,
+    reason = "messages are moved a few times in one thread; a box each would only hide what they are"
+)]
 
 pub mod agent;
 pub mod context;

@@ -29,6 +29,7 @@ pub const STORIES: &[(&str, &str)] = &[
     ("promoted-not-reachable", include_str!("../../../../scenarios/promoted-not-reachable.txt")),
     ("promotion-refused", include_str!("../../../../scenarios/promotion-refused.txt")),
     ("register-behind", include_str!("../../../../scenarios/register-behind.txt")),
+    ("register-majority-lost", include_str!("../../../../scenarios/register-majority-lost.txt")),
     ("resumed-after-the-promotion", include_str!("../../../../scenarios/resumed-after-the-promotion.txt")),
     (
         "resumed-after-the-register-moved",
@@ -42,11 +43,11 @@ pub const STORIES: &[(&str, &str)] = &[
     ("standby-not-ready", include_str!("../../../../scenarios/standby-not-ready.txt")),
     ("standby-viewpoint-missing", include_str!("../../../../scenarios/standby-viewpoint-missing.txt")),
     ("stopped", include_str!("../../../../scenarios/stopped.txt")),
-    ("switchover", include_str!("../../../../scenarios/switchover.txt")),
     ("switchover-aborts", include_str!("../../../../scenarios/switchover-aborts.txt")),
     ("switchover-primary-lost", include_str!("../../../../scenarios/switchover-primary-lost.txt")),
     ("switchover-refused", include_str!("../../../../scenarios/switchover-refused.txt")),
     ("switchover-rolled-back", include_str!("../../../../scenarios/switchover-rolled-back.txt")),
+    ("switchover", include_str!("../../../../scenarios/switchover.txt")),
     ("witness-alone-loses-it", include_str!("../../../../scenarios/witness-alone-loses-it.txt")),
     ("witness-lost", include_str!("../../../../scenarios/witness-lost.txt")),
 ];

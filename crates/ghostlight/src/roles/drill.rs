@@ -291,7 +291,7 @@ async fn switchover(args: SwitchoverArgs) -> anyhow::Result<ExitCode> {
     let open = async {
         match args.attach {
             true => Stage::attach(&args.folder),
-            false => Stage::own(true, &|what| eprintln!("lab: {what}")).await,
+            false => Stage::own(true, RegisterKind::File, &|what| eprintln!("lab: {what}")).await,
         }
     };
     let stage = tokio::select! {

@@ -560,7 +560,9 @@ impl Core {
     fn consider(&mut self, now_ms: u64, wall_ms: u64, effects: &mut Vec<Effect>) {
         let world = self.world(now_ms, wall_ms);
         let verdict = judge(&world, &self.policy);
-        let changed = decide::scenario::describe(&verdict) != decide::scenario::describe(&self.verdict);
+        // Almost always it is the very same; only then its words are compared, which leave out what is for people.
+        let changed = verdict != self.verdict
+            && decide::scenario::describe(&verdict) != decide::scenario::describe(&self.verdict);
         self.verdict = verdict;
         self.switchover.judged(now_ms, &self.verdict);
         if changed {

@@ -130,6 +130,11 @@ impl Addresses {
         self.at(cloud.network(), 9, 8080)
     }
 
+    /// This site's end of the link to the other one's gateway's admin API.
+    pub fn peer_gateway_admin(self, cloud: Cloud) -> SocketAddr {
+        self.at(cloud.network(), 9, 7200)
+    }
+
     /// This site's end of the link to the other one's controller.
     pub fn peer_controller(self, cloud: Cloud) -> SocketAddr {
         self.at(cloud.network(), 9, 7300)

@@ -106,6 +106,7 @@ targets = [{targets}]
 agent_link = "{peer_link}"
 agent_admin = "{peer_admin}"
 gateway = "{peer_gateway}"
+gateway_admin = "{peer_gateway_admin}"
 controller = "{peer_controller}"
 "#,
         name = cloud.name(),
@@ -119,6 +120,7 @@ controller = "{peer_controller}"
         peer_link = at.peer_agent_link(cloud),
         peer_admin = at.peer_agent_admin(cloud),
         peer_gateway = at.peer_gateway(cloud),
+        peer_gateway_admin = at.peer_gateway_admin(cloud),
         peer_controller = at.peer_controller(cloud),
     )
 }

@@ -201,8 +201,16 @@ impl Access {
     /// Asks the controller that leads for a switchover; what it answers at once, and where to ask how it goes on.
     pub async fn switchover(&self, to: &Site) -> Result<(Told, Client), AccessError> {
         let request = switchover::Request { to: to.clone(), by: "ghostlight drill switchover".into() };
-        let view = self.view().await?;
-        let leader = view.leader.and_then(|place| self.controllers.get(&place)).unwrap_or(&self.witness);
+        let began = Boot::now();
+        let leader = loop {
+            let leads = self.view().await?.leader;
+            match leads.and_then(|place| self.controllers.get(&place)) {
+                Some(leader) => break leader,
+                // Between two leaders there is none for a moment; the witness says so itself if it lasts.
+                None if began.elapsed() >= ASK => break &self.witness,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
         let told = leader.post("/v1/switchover", &request, ASK).await.map_err(ask("a switchover"))?;
         Ok((told, leader.clone()))
     }

@@ -54,6 +54,12 @@ pub const TALKS: &[Talk] = &[
     },
     Talk {
         who: "a site's controller",
+        with: "the other site's gateway's admin API",
+        about: "parking requests for a switchover",
+        way: Some(Passage { key: "gateway_admin", near: |p| p.gateway_admin, far: |s| s.gateway.admin }),
+    },
+    Talk {
+        who: "a site's controller",
         with: "the other site's controller",
         about: "what it sees",
         way: Some(Passage { key: "controller", near: |p| p.controller, far: |s| s.controller }),
@@ -86,8 +92,8 @@ pub struct Way {
     pub to: SocketAddr,
 }
 
-/// Every way that the topology asks for: from each site to the other one's agent, its admin API, its gateway and its
-/// controller.
+/// Every way that the topology asks for: from each site to the other one's agent, its gateway, both their admin
+/// APIs, and its controller.
 pub fn ways(topology: &Topology) -> Vec<Way> {
     let mut ways = Vec::new();
     for (site, near) in &topology.sites {

@@ -78,6 +78,8 @@ pub struct LabOptions {
     pub register: RegisterKind,
     /// The round trip that the link between the sites adds, in milliseconds.
     pub link_rtt_ms: u64,
+    /// The silence of the standby, in milliseconds, after which the primary goes on alone.
+    pub solo_after_ms: u64,
     /// The size of the databases.
     pub database: mariadb::Options,
     /// The folder with the programs `ghostlight` and `ticketing`; that of the running program if `None`.
@@ -96,6 +98,7 @@ impl LabOptions {
             gate: true,
             register: RegisterKind::File,
             link_rtt_ms: 0,
+            solo_after_ms: 2_000,
             database: mariadb::Options::default(),
             programs: None,
             small_disks: false,
@@ -582,7 +585,12 @@ fn write_folder(files: &Files, at: Addresses, options: &LabOptions) -> Result<(S
     if options.register == RegisterKind::File && files.etcd().exists() {
         return Err(LabError::RegisterElsewhere(files.folder.display().to_string()));
     }
-    let text = topology::text(at, topology::Choices { gate: options.gate, register: options.register });
+    let choices = topology::Choices {
+        gate: options.gate,
+        register: options.register,
+        solo_after_ms: options.solo_after_ms,
+    };
+    let text = topology::text(at, choices);
     let path = files.topology();
     fs::write(&path, &text).map_err(io(path.display()))?;
     let topology = config::parse::<Topology>(&path, text)?.value;

@@ -17,6 +17,8 @@ pub struct Choices {
     pub gate: bool,
     /// What keeps the register.
     pub register: RegisterKind,
+    /// The policy's `solo_after_ms`.
+    pub solo_after_ms: u64,
 }
 
 /// The text of `ghostlight.toml` for the lab with these addresses.
@@ -31,7 +33,7 @@ preferred = "nhn"    # primary at the first start, and the goal of a failback
 
 [policy]             # everything that is not written here has its default
 when_standby_lost = "solo"
-solo_after_ms = 2000
+solo_after_ms = {}
 hold_max_ms = 10000
 
 [secrets]            # files beside this one; never the secret itself
@@ -49,6 +51,7 @@ register_file = "witness/register.json"
 listen = "{}"
 admin = "{}"
 "#,
+        choices.solo_after_ms,
         at.witness_controller(),
         at.nameserver(),
         at.nameserver_admin(),
@@ -137,7 +140,7 @@ mod tests {
     #[test]
     fn what_is_written_is_a_topology_without_faults() {
         for (number, gate, register) in [(0, true, RegisterKind::File), (250, false, RegisterKind::Etcd)] {
-            let text = text(Addresses::of(number), Choices { gate, register });
+            let text = text(Addresses::of(number), Choices { gate, register, solo_after_ms: 2_000 });
             let loaded = config::parse::<Topology>(Path::new("ghostlight.toml"), text).unwrap();
             assert_eq!(loaded.value.faults(), []);
             assert_eq!(loaded.value.register.kind, register);

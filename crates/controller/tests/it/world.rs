@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -131,7 +134,7 @@ impl World {
         serve(nameserver, steer, &servers);
 
         let world = World {
-            topology: topology(&agents, nameserver_address).await,
+            topology: topology(&agents, nameserver_address),
             ground,
             folder,
             running: Mutex::default(),
@@ -315,7 +318,15 @@ fn serve(listener: TcpListener, routes: Router, shutdown: &Shutdown) {
     tokio::spawn(admin::serve(listener, Secret::new(TOKEN), Metrics::default(), routes, shutdown.clone()));
 }
 
-async fn topology(agents: &BTreeMap<&str, (SocketAddr, SocketAddr)>, nameserver: SocketAddr) -> Topology {
+/// An address for a controller that comes and goes. Nobody else may take it meanwhile: the port is outside of the range that
+/// connections take theirs from, and the loopback address is this process's, and this controller's, own.
+fn own_address() -> SocketAddr {
+    static GIVEN: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, 100 + high % 100, low, GIVEN.fetch_add(1, Ordering::Relaxed)], 7000))
+}
+
+fn topology(agents: &BTreeMap<&str, (SocketAddr, SocketAddr)>, nameserver: SocketAddr) -> Topology {
     let sites = agents.iter().map(|(name, (agent, gateway))| {
         let (_, (peer_agent, peer_gateway)) = agents.iter().find(|(n, _)| *n != name).unwrap();
         (site(name), *agent, *gateway, *peer_agent, *peer_gateway)
@@ -323,8 +334,7 @@ async fn topology(agents: &BTreeMap<&str, (SocketAddr, SocketAddr)>, nameserver:
     let unused: SocketAddr = "127.0.0.1:9".parse().unwrap();
     let mut configs = serde_json::Map::new();
     for (name, agent, gateway, peer_agent, peer_gateway) in sites {
-        // The listener is dropped here and bound again by the controller: the port stays ours in practice.
-        let (_, controller) = listener().await;
+        let controller = own_address();
         configs.insert(name.to_string(), serde_json::json!({
             "database": { "address": unused, "user": "u", "password": { "env": "X" }, "application_user": "t" },
             "agent": { "admin": agent, "link": unused },
@@ -333,7 +343,7 @@ async fn topology(agents: &BTreeMap<&str, (SocketAddr, SocketAddr)>, nameserver:
             "peer": { "agent_link": unused, "agent_admin": peer_agent, "gateway": peer_gateway },
         }));
     }
-    let (_, witness) = listener().await;
+    let witness = own_address();
     serde_json::from_value(serde_json::json!({
         "service": { "name": "tickets.ghostlight.test", "preferred": "nhn" },
         "secrets": { "admin_token": { "env": "X" } },

@@ -40,6 +40,9 @@ pub struct Tail {
     pub changes: Changes,
     /// In so many transactions.
     pub transactions: u64,
+    /// Whether a file of the log ends in the middle of an event (its disk was full, and then its server died): nobody reads
+    /// on behind it, and what is told here is what stands before it.
+    pub torn: bool,
 }
 
 /// What one must know of a column to compare two notations of its values.
@@ -93,11 +96,24 @@ pub async fn tail(
         .env("MYSQL_PWD", password.expose())
         .kill_on_drop(true);
     let output = command.output().await.map_err(|e| format!("mariadb-binlog cannot be run: {e}"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("mariadb-binlog: {}", said.lines().last().unwrap_or("it failed silently")));
+    if output.status.success() {
+        return Ok(read(&output.stdout, columns));
     }
-    Ok(read(&output.stdout, columns))
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains(TORN) {
+        return Ok(Tail { torn: true, ..read(whole(&output.stdout), columns) });
+    }
+    Err(format!("mariadb-binlog: {}", said.lines().last().unwrap_or("it failed silently")))
+}
+
+/// What a MariaDB server says of a file that ends within an event.
+const TORN: &str = "binlog truncated in the middle of event";
+
+/// The words up to the last transaction that was finished.
+fn whole(words: &[u8]) -> &[u8] {
+    const FINISHED: &[u8] = b"\nCOMMIT/*!*/;\n";
+    let last = words.windows(FINISHED.len()).rposition(|w| w == FINISHED);
+    &words[..last.map_or(0, |at| at + FINISHED.len())]
 }
 
 /// Where in a row's words one is.
@@ -313,6 +329,13 @@ mod tests {
             *held.entry(quarantined(line, &names, &columns()).unwrap()).or_default() += 1;
         }
         held
+    }
+
+    #[test]
+    fn of_a_log_that_ends_within_a_transaction_what_was_finished_counts() {
+        let torn = format!("{WORDS}### INSERT INTO `x`.`t`\n### SET\n###   @1=8\n");
+        assert_eq!(whole(torn.as_bytes()), WORDS.as_bytes());
+        assert_eq!(whole(b"### INSERT INTO `x`.`t`\n"), b"");
     }
 
     #[test]

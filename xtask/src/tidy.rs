@@ -30,6 +30,23 @@ const RULES: &[Rule] = &[
     Rule { name: "model", may_use: &[], outside: Only(&["serde"]) },
     // The judgement knows no clock, no socket, no provider, no executor.
     Rule { name: "decide", may_use: &["model"], outside: Only(&["serde", "thiserror"]) },
+    // The web ACL knows no proxy, no network, no clock.
+    Rule {
+        name: "waf",
+        may_use: &[],
+        outside: Only(&[
+            "aho-corasick",
+            "hmac",
+            "libinjectionrs",
+            "md-5",
+            "memchr",
+            "regex",
+            "regex-syntax",
+            "serde_json",
+            "sha2",
+            "thiserror",
+        ]),
+    },
     // What every process needs knows nothing of ours.
     Rule { name: "runtime", may_use: &[], outside: Without(&["mysql_async"]) },
     Rule { name: "cloud", may_use: &["model", "runtime"], outside: Without(&["maud"]) },
@@ -62,6 +79,7 @@ const RULES: &[Rule] = &[
             "nameserver",
             "controller",
             "lab",
+            "waf",
         ],
         outside: Without(&[]),
     },

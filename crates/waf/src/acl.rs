@@ -6,6 +6,7 @@
 
 mod action;
 mod exclusion;
+mod export;
 pub(crate) mod node;
 mod read;
 mod statement;
@@ -162,14 +163,27 @@ pub struct On {
 #[allow(missing_docs, reason = "the names are those of AWS's fields to match")]
 pub enum Field {
     SingleHeader(String),
-    Headers { pick: Pick, scope: Scope, oversize: Oversize },
-    Cookies { pick: Pick, scope: Scope, oversize: Oversize },
+    Headers {
+        pick: Pick,
+        scope: Scope,
+        oversize: Oversize,
+    },
+    Cookies {
+        pick: Pick,
+        scope: Scope,
+        oversize: Oversize,
+    },
     SingleQueryArgument(String),
     AllQueryArguments,
     UriPath,
     QueryString,
     Body(Oversize),
-    JsonBody { pick: Pick, scope: Scope, invalid: InvalidJson, oversize: Oversize },
+    JsonBody {
+        pick: Pick,
+        scope: Scope,
+        invalid: InvalidJson,
+        oversize: Oversize,
+    },
     Method,
     HeaderOrder(Oversize),
     Ja3(Fallback),

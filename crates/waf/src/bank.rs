@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn a_match_always_contains_one_of_the_literals() {
-        let patterns = [r"(?:a|bc)d?e{2}", r"x(?:foo|bar)?y", r"[ab][cd]", r"(?:ab){1,3}z", "한글+", r"\bon\w+\s*="];
+        let patterns =
+            [r"(?:a|bc)d?e{2}", r"x(?:foo|bar)?y", r"[ab][cd]", r"(?:ab){1,3}z", "한글+", r"\bon\w+\s*="];
         let inputs = ["ADEE", "bcee", "xy", "xfooy", "bD", "ababz", "한글글", "  onLoad ="];
         for p in patterns {
             let mut builder = Builder::default();

@@ -61,9 +61,17 @@ impl Kind {
             Self::Multipart
         } else if has(b"/xml") || has(b"+xml") {
             Self::Xml
-        } else if ["application/grpc", "image/", "video/", "audio/", "font/", "application/zip", "application/pdf"]
-            .iter()
-            .any(|start| essence.starts_with(start.as_bytes()))
+        } else if [
+            "application/grpc",
+            "image/",
+            "video/",
+            "audio/",
+            "font/",
+            "application/zip",
+            "application/pdf",
+        ]
+        .iter()
+        .any(|start| essence.starts_with(start.as_bytes()))
             || essence == b"application/octet-stream"
         {
             Self::Opaque
@@ -94,7 +102,11 @@ mod tests {
     fn pieces(kind: Kind, body: &str) -> Vec<String> {
         let mut out = Vec::new();
         let mut found = |part: Part, name: &[u8], value: Cow<'_, [u8]>| {
-            out.push(format!("{part:?} {} {}", String::from_utf8_lossy(name), String::from_utf8_lossy(&value)));
+            out.push(format!(
+                "{part:?} {} {}",
+                String::from_utf8_lossy(name),
+                String::from_utf8_lossy(&value)
+            ));
         };
         match kind {
             Kind::Form => form(body.as_bytes(), found),
@@ -103,7 +115,9 @@ mod tests {
                     found(if scope == Scope::Key { Part::Name } else { Part::Value }, path.as_bytes(), value);
                 });
             }
-            Kind::Multipart => multipart(b"multipart/form-data; boundary=\"xyz\"", body.as_bytes(), &mut found),
+            Kind::Multipart => {
+                multipart(b"multipart/form-data; boundary=\"xyz\"", body.as_bytes(), &mut found)
+            }
             Kind::Xml => xml(body.as_bytes(), &mut found),
             Kind::Text | Kind::Opaque => {}
         }
@@ -112,18 +126,27 @@ mod tests {
 
     #[test]
     fn a_form() {
-        assert_eq!(pieces(Kind::Form, "a=1&b&=x&&c=%20"), [
-            "Name a a", "Value a 1", "Name b b", "Name  ", "Value  x", "Name c c", "Value c %20"
-        ]);
+        assert_eq!(
+            pieces(Kind::Form, "a=1&b&=x&&c=%20"),
+            ["Name a a", "Value a 1", "Name b b", "Name  ", "Value  x", "Name c c", "Value c %20"]
+        );
     }
 
     #[test]
     fn json_as_far_as_it_goes() {
         let text = r#"{"a":{"b":["x\u003c",1.5,null]},"c":true"#;
-        assert_eq!(pieces(Kind::Json, text), [
-            "Name /a a", "Name /a/b b", "Value /a/b/0 x<", "Value /a/b/1 1.5", "Value /a/b/2 null", "Name /c c",
-            "Value /c true"
-        ]);
+        assert_eq!(
+            pieces(Kind::Json, text),
+            [
+                "Name /a a",
+                "Name /a/b b",
+                "Value /a/b/0 x<",
+                "Value /a/b/1 1.5",
+                "Value /a/b/2 null",
+                "Name /c c",
+                "Value /c true"
+            ]
+        );
         let mut none = |_: Scope, _: &str, _: Cow<'_, [u8]>| {};
         assert!(!json(text.as_bytes(), &mut none), "it is cut off");
         assert!(json(br#"{"a":[1,{}]}"#, &mut none));
@@ -135,9 +158,10 @@ mod tests {
     fn multipart_with_a_file() {
         let body = "--xyz\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n2\r\n--xyz\nContent-Disposition: form-data; \
                     name=f; filename=\"x.php\"\nContent-Type: image/png\n\n<?\n--xyz--\r\n";
-        assert_eq!(pieces(Kind::Multipart, body), [
-            "Name a a", "Value a 1\r\n2", "Name f f", "FileName f x.php", "File f <?"
-        ]);
+        assert_eq!(
+            pieces(Kind::Multipart, body),
+            ["Name a a", "Value a 1\r\n2", "Name f f", "FileName f x.php", "File f <?"]
+        );
     }
 
     #[test]

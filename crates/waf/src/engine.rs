@@ -6,7 +6,7 @@ use crate::{
     plan::{Plan, Planner},
     rate::Rates,
     request::{Places, RequestView},
-    verdict::Verdict,
+    verdict::{Explained, Verdict},
 };
 
 /// An ACL with everything that it refers to, compiled.
@@ -46,6 +46,11 @@ impl Engine {
     /// Judges a request.
     pub fn evaluate(&self, request: &RequestView<'_>, places: &dyn Places) -> Verdict {
         Evaluation::new(self, request, places).run()
+    }
+
+    /// Asks every rule by itself: for a person who wants to know why.
+    pub fn explain(&self, request: &RequestView<'_>, places: &dyn Places) -> Vec<Explained> {
+        Evaluation::new(self, request, places).explain()
     }
 
     /// How many patterns there are: what a status page shows.

@@ -13,7 +13,10 @@ use crate::{
     plan::{Node, PlannedGroup, PlannedRule, RuleBody},
     request::{Places, RequestView},
     token,
-    verdict::{Detail, GroupVerdict, Matched, Outcome, Response, RuleKind, Terminating, TokenState, Verdict},
+    verdict::{
+        Detail, Explained, GroupVerdict, Matched, Outcome, Response, RuleKind, Terminating, TokenState,
+        Verdict,
+    },
 };
 
 /// One evaluation.
@@ -63,6 +66,7 @@ impl<'r, 'e> Evaluation<'r, 'e> {
                 country: None,
                 asn,
                 token: None,
+                sampled: engine.bundle.acl.visibility.sampled,
             },
             details: Vec::new(),
             excluded: Vec::new(),
@@ -88,6 +92,45 @@ impl<'r, 'e> Evaluation<'r, 'e> {
         }
         self.verdict.oversize = std::mem::take(&mut self.inspector.oversize);
         self.verdict
+    }
+
+    /// Every rule by itself, in order, whatever ends a real evaluation; labels are added on the way.
+    pub(crate) fn explain(mut self) -> Vec<Explained> {
+        let mut out = Vec::new();
+        for rule in &self.engine.plan.rules {
+            match &rule.body {
+                RuleBody::Plain { node, action } => {
+                    let matches = self.matches(rule, node);
+                    out.push(self.explained(&rule.name, None, matches, action));
+                }
+                RuleBody::Group(group) => {
+                    self.excluded.clear();
+                    let in_scope = match &group.scope_down {
+                        Some(scope) => self.node(scope, &rule.name),
+                        None => true,
+                    };
+                    for inner in &group.rules {
+                        let RuleBody::Plain { node, action } = &inner.rule.body else { continue };
+                        let matches = in_scope && self.matches(&inner.rule, node);
+                        let count = Action::Count(Vec::new());
+                        let action = if group.count_only { &count } else { action };
+                        out.push(self.explained(&rule.name, Some(&inner.rule.name), matches, action));
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    fn explained(&mut self, rule: &str, within: Option<&str>, matches: bool, action: &Action) -> Explained {
+        let details = std::mem::take(&mut self.details);
+        Explained {
+            rule: rule.to_owned(),
+            within: within.map(str::to_owned),
+            matches,
+            action: action.name(),
+            details: if matches { details } else { Vec::new() },
+        }
     }
 
     /// Whether the rule matches; its labels are added if it does, and what it found stands in `details`.
@@ -126,6 +169,7 @@ impl<'r, 'e> Evaluation<'r, 'e> {
         if self.ends(action, rule) {
             let kind = if matches!(node, Node::Rate(_)) { RuleKind::RateBased } else { RuleKind::Regular };
             self.verdict.terminating = Terminating { rule: rule.name.clone(), kind, within: None, details };
+            self.verdict.sampled = rule.sampled;
             self.act(action);
             return Flow::End;
         }
@@ -180,6 +224,7 @@ impl<'r, 'e> Evaluation<'r, 'e> {
                     within: Some(inner.rule.name.clone()),
                     details: matched.details.clone(),
                 };
+                self.verdict.sampled = rule.sampled;
                 self.act(action);
                 flow = Flow::End;
             }
@@ -214,7 +259,11 @@ impl<'r, 'e> Evaluation<'r, 'e> {
     }
 
     fn insert_headers(&mut self, action: &Action) {
-        if let Action::Allow(headers) | Action::Count(headers) | Action::Captcha(headers) | Action::Challenge(headers) = action {
+        if let Action::Allow(headers)
+        | Action::Count(headers)
+        | Action::Captcha(headers)
+        | Action::Challenge(headers) = action
+        {
             self.verdict.inserted.extend(headers.iter().cloned());
         }
     }
@@ -229,7 +278,9 @@ impl<'r, 'e> Evaluation<'r, 'e> {
                 let headers = vec![("x-amzn-waf-action".to_owned(), "captcha".to_owned())];
                 (Outcome::Captcha, Some(Response { status: 405, headers, body: None }))
             }
-            Action::Challenge(_) => (Outcome::Challenge, Some(token::challenge(&self.engine.key, self.request))),
+            Action::Challenge(_) => {
+                (Outcome::Challenge, Some(token::challenge(&self.engine.key, self.request)))
+            }
         };
         if self.verdict.outcome == Outcome::Allow {
             self.insert_headers(action);
@@ -265,7 +316,12 @@ impl<'r, 'e> Evaluation<'r, 'e> {
                 });
                 let Some(found) = found else { return false };
                 let data = found.to_string();
-                self.details.push(Detail { condition: "LABEL", location: "LABELS", name: String::new(), data });
+                self.details.push(Detail {
+                    condition: "LABEL",
+                    location: "LABELS",
+                    name: String::new(),
+                    data,
+                });
                 true
             }
             Node::Rate(number) => self.rate(*number, rule),

@@ -7,8 +7,17 @@ pub(crate) fn sqli(input: &[u8]) -> Sqli {
     if !may_be_sql(input) {
         return Sqli { low: false, high: false };
     }
-    let is = libinjectionrs::detect_sqli(input).is_injection();
-    Sqli { low: is, high: is }
+    let high = libinjectionrs::detect_sqli(input).is_injection();
+    Sqli { low: high && has_evidence(input), high }
+}
+
+/// What LOW sensitivity asks for besides: a quote, a comment, or a word that SQL needs. A formula or a line of code has
+/// operators and brackets as well, and libinjection knows them by nothing else.
+fn has_evidence(input: &[u8]) -> bool {
+    input.iter().any(|b| matches!(b, b'\'' | b'"' | b'`' | b'#'))
+        || memchr::memmem::find(input, b"--").is_some()
+        || memchr::memmem::find(input, b"/*").is_some()
+        || KEYWORDS.is_match(input)
 }
 
 /// Cross-site scripting.
@@ -21,7 +30,9 @@ fn may_be_sql(input: &[u8]) -> bool {
     if input.len() < 3 {
         return false;
     }
-    input.iter().any(|&b| MARK[usize::from(b)]) || memchr::memmem::find(input, b"--").is_some() || KEYWORDS.is_match(input)
+    input.iter().any(|&b| MARK[usize::from(b)])
+        || memchr::memmem::find(input, b"--").is_some()
+        || KEYWORDS.is_match(input)
 }
 
 /// Bytes that make libinjection see more than words and numbers.
@@ -43,10 +54,54 @@ struct Keywords(Option<aho_corasick::AhoCorasick>);
 impl Keywords {
     fn new() -> Self {
         const WORDS: &[&str] = &[
-            "union", "select", "or", "and", "xor", "not", "having", "like", "rlike", "between", "where", "insert", "into",
-            "update", "delete", "drop", "create", "alter", "exec", "declare", "case", "when", "order", "group", "limit", "from",
-            "procedure", "waitfor", "shutdown", "merge", "grant", "is", "in", "div", "mod", "regexp", "sounds", "collate",
-            "handler", "load", "replace", "truncate", "rename", "set", "use", "call", "do", "go", "begin", "if",
+            "union",
+            "select",
+            "or",
+            "and",
+            "xor",
+            "not",
+            "having",
+            "like",
+            "rlike",
+            "between",
+            "where",
+            "insert",
+            "into",
+            "update",
+            "delete",
+            "drop",
+            "create",
+            "alter",
+            "exec",
+            "declare",
+            "case",
+            "when",
+            "order",
+            "group",
+            "limit",
+            "from",
+            "procedure",
+            "waitfor",
+            "shutdown",
+            "merge",
+            "grant",
+            "div",
+            "mod",
+            "regexp",
+            "sounds",
+            "collate",
+            "handler",
+            "load",
+            "replace",
+            "truncate",
+            "rename",
+            "sleep",
+            "benchmark",
+            "char",
+            "concat",
+            "version",
+            "user",
+            "database",
         ];
         Self(aho_corasick::AhoCorasick::builder().ascii_case_insensitive(true).build(WORDS).ok())
     }

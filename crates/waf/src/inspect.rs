@@ -190,7 +190,13 @@ impl<'r, 'p> Inspector<'r, 'p> {
     }
 
     fn push_buffer(&mut self, bytes: Cow<'r, [u8]>) -> usize {
-        self.buffers.push(Buffer { bytes, next: [UNKNOWN; Transformation::ALL.len()], hits: None, sqli: None, xss: None });
+        self.buffers.push(Buffer {
+            bytes,
+            next: [UNKNOWN; Transformation::ALL.len()],
+            hits: None,
+            sqli: None,
+            xss: None,
+        });
         self.buffers.len() - 1
     }
 

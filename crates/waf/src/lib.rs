@@ -33,5 +33,6 @@ pub use rate::KEYS_MAX;
 pub use request::{Header, Nowhere, Places, RequestView};
 pub use token::{COOKIE, WORK_BITS};
 pub use verdict::{
-    Detail, GroupVerdict, Matched, Outcome, RateMatch, Response, RuleKind, Terminating, TokenState, Verdict,
+    Detail, Explained, GroupVerdict, Matched, Outcome, RateMatch, Response, RuleKind, Terminating,
+    TokenState, Verdict,
 };

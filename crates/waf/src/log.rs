@@ -2,9 +2,11 @@
 
 mod filter;
 mod sample;
+mod suggest;
 
 pub use filter::{LogFilter, Redaction};
 pub use sample::{Sample, Samples};
+pub use suggest::suggest;
 
 use serde_json::{Value, json};
 
@@ -27,7 +29,13 @@ pub struct LogSource {
 }
 
 /// One line, without a line end.
-pub fn line(engine: &Engine, source: &LogSource, request: &RequestView<'_>, verdict: &Verdict, redaction: &Redaction) -> Value {
+pub fn line(
+    engine: &Engine,
+    source: &LogSource,
+    request: &RequestView<'_>,
+    verdict: &Verdict,
+    redaction: &Redaction,
+) -> Value {
     let acl = &engine.bundle().acl;
     let terminating = &verdict.terminating;
     let mut out = json!({
@@ -86,7 +94,8 @@ pub fn line(engine: &Engine, source: &LogSource, request: &RequestView<'_>, verd
         }
     }
     if let Some(state) = verdict.token {
-        let key = if verdict.outcome == crate::Outcome::Captcha { "captchaResponse" } else { "challengeResponse" };
+        let key =
+            if verdict.outcome == crate::Outcome::Captcha { "captchaResponse" } else { "challengeResponse" };
         let failure = match state {
             TokenState::Valid => None,
             TokenState::Missing => Some("TOKEN_MISSING"),
@@ -115,7 +124,8 @@ fn null_if_empty(list: Vec<Value>) -> Value {
 }
 
 fn matched(m: &Matched, redaction: &Redaction) -> Value {
-    let mut out = json!({"ruleId": m.rule, "action": m.action, "ruleMatchDetails": details(&m.details, redaction)});
+    let mut out =
+        json!({"ruleId": m.rule, "action": m.action, "ruleMatchDetails": details(&m.details, redaction)});
     if let Some(before) = m.overridden {
         out["overriddenAction"] = json!(before);
     }
@@ -136,7 +146,8 @@ fn details(list: &[Detail], redaction: &Redaction) -> Value {
             if !d.name.is_empty() {
                 out["matchedFieldName"] = json!(d.name);
             }
-            out["matchedData"] = if redaction.hides(d.location, &d.name) { json!(["REDACTED"]) } else { json!([d.data]) };
+            out["matchedData"] =
+                if redaction.hides(d.location, &d.name) { json!(["REDACTED"]) } else { json!([d.data]) };
             out
         })
         .collect()

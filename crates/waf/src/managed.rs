@@ -123,7 +123,10 @@ mod tests {
                             Ok(id) => {
                                 let bank = builder.build().unwrap();
                                 if bank.is_always(id) {
-                                    bad.push(format!("{}: {p}: no literal, it would be run on everything", rule.name));
+                                    bad.push(format!(
+                                        "{}: {p}: no literal, it would be run on everything",
+                                        rule.name
+                                    ));
                                 }
                             }
                         }

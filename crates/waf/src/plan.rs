@@ -4,7 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     acl::{
-        Act, AddressSource, Action, Bundle, Comparison, Field, GroupOverride, KeyPart, On, Position, RateKey, Rule, Statement,
+        Act, Action, AddressSource, Bundle, Comparison, Field, GroupOverride, KeyPart, On, Position, RateKey,
+        Rule, Statement,
     },
     bank::{Bank, Builder},
     managed::{self, Look},
@@ -130,7 +131,14 @@ pub(crate) struct Planner<'b> {
 
 impl<'b> Planner<'b> {
     pub(crate) fn new(bundle: &'b Bundle) -> Self {
-        Self { bundle, builder: Builder::default(), looks: Vec::new(), known: HashMap::new(), rates: Vec::new(), asn: false }
+        Self {
+            bundle,
+            builder: Builder::default(),
+            looks: Vec::new(),
+            known: HashMap::new(),
+            rates: Vec::new(),
+            asn: false,
+        }
     }
 
     pub(crate) fn plan(mut self) -> Result<Plan, String> {
@@ -201,7 +209,13 @@ impl<'b> Planner<'b> {
                     });
                 }
                 let id = format!("{}#{}", group.vendor, group.name);
-                RuleBody::Group(PlannedGroup { id, managed: true, scope_down, rules, count_only: *count == GroupOverride::Count })
+                RuleBody::Group(PlannedGroup {
+                    id,
+                    managed: true,
+                    scope_down,
+                    rules,
+                    count_only: *count == GroupOverride::Count,
+                })
             }
             (Statement::RuleGroupReference { name, overrides }, Act::Group(count)) => {
                 let group = bundle.groups.get(name).ok_or_else(|| format!("`{name}` is no group"))?;
@@ -211,15 +225,25 @@ impl<'b> Planner<'b> {
                     let mut planned = self.rule(r, &inner)?;
                     let overridden = overrides.iter().find(|(n, _)| *n == r.name);
                     let mut before = None;
-                    if let (Some((_, other)), RuleBody::Plain { action, .. }) = (overridden, &mut planned.body) {
+                    if let (Some((_, other)), RuleBody::Plain { action, .. }) =
+                        (overridden, &mut planned.body)
+                    {
                         before = Some(std::mem::replace(action, other.clone()));
                     }
                     rules.push(GroupRule { rule: planned, overridden: before, excluded: false });
                 }
                 let count_only = *count == GroupOverride::Count;
-                RuleBody::Group(PlannedGroup { id: name.clone(), managed: false, scope_down: None, rules, count_only })
+                RuleBody::Group(PlannedGroup {
+                    id: name.clone(),
+                    managed: false,
+                    scope_down: None,
+                    rules,
+                    count_only,
+                })
             }
-            (statement, Act::Action(action)) => RuleBody::Plain { node: self.node(statement)?, action: action.clone() },
+            (statement, Act::Action(action)) => {
+                RuleBody::Plain { node: self.node(statement)?, action: action.clone() }
+            }
             (_, Act::Group(_)) => return Err(format!("rule `{}` refers to no group", rule.name)),
         };
         Ok(PlannedRule {
@@ -281,24 +305,34 @@ impl<'b> Planner<'b> {
             Statement::And(list) => Node::And(list.iter().map(|s| self.node(s)).collect::<Result<_, _>>()?),
             Statement::Or(list) => Node::Or(list.iter().map(|s| self.node(s)).collect::<Result<_, _>>()?),
             Statement::Not(inner) => Node::Not(Box::new(self.node(inner)?)),
-            Statement::ByteMatch { search, on, position } => {
-                Node::Probe { look: self.look(on), probe: Probe::Bytes { search: search.clone(), position: *position } }
+            Statement::ByteMatch { search, on, position } => Node::Probe {
+                look: self.look(on),
+                probe: Probe::Bytes { search: search.clone(), position: *position },
+            },
+            Statement::SqliMatch { on, high } => {
+                Node::Probe { look: self.look(on), probe: Probe::Sqli { high: *high } }
             }
-            Statement::SqliMatch { on, high } => Node::Probe { look: self.look(on), probe: Probe::Sqli { high: *high } },
             Statement::XssMatch { on } => Node::Probe { look: self.look(on), probe: Probe::Xss },
-            Statement::SizeConstraint { on, comparison, size } => {
-                Node::Probe { look: self.look(on), probe: Probe::Size { comparison: *comparison, size: *size } }
-            }
+            Statement::SizeConstraint { on, comparison, size } => Node::Probe {
+                look: self.look(on),
+                probe: Probe::Size { comparison: *comparison, size: *size },
+            },
             Statement::RegexMatch { pattern, on } => {
                 let id = self.builder.add(pattern, false)?;
                 Node::Probe { look: self.look(on), probe: Probe::Patterns(patterns(&[id])) }
             }
             Statement::RegexPatternSet { name, on } => {
-                let set = self.bundle.pattern_sets.get(name).ok_or_else(|| format!("`{name}` is no pattern set"))?;
+                let set = self
+                    .bundle
+                    .pattern_sets
+                    .get(name)
+                    .ok_or_else(|| format!("`{name}` is no pattern set"))?;
                 let ids = set.iter().map(|p| self.builder.add(p, false)).collect::<Result<Vec<_>, _>>()?;
                 Node::Probe { look: self.look(on), probe: Probe::Patterns(patterns(&ids)) }
             }
-            Statement::GeoMatch { countries, source } => Node::Geo { countries: countries.clone(), source: source.clone() },
+            Statement::GeoMatch { countries, source } => {
+                Node::Geo { countries: countries.clone(), source: source.clone() }
+            }
             Statement::AsnMatch { numbers, source } => {
                 self.asn = true;
                 Node::Asn { numbers: numbers.clone(), source: source.clone() }
@@ -325,7 +359,9 @@ impl<'b> Planner<'b> {
                     RateKey::Ip => PlannedKey::Ip,
                     RateKey::Constant => PlannedKey::Constant,
                     RateKey::ForwardedIp(source) => PlannedKey::Forwarded(source.clone()),
-                    RateKey::Custom(parts) => PlannedKey::Custom(parts.iter().map(|p| self.part(p)).collect()),
+                    RateKey::Custom(parts) => {
+                        PlannedKey::Custom(parts.iter().map(|p| self.part(p)).collect())
+                    }
                 };
                 self.rates.push(PlannedRate { limit: rate.limit, window_s: rate.window_s, key, scope_down });
                 Node::Rate(self.rates.len() - 1)

@@ -21,7 +21,7 @@ const SLICES: usize = 10;
 const SAMPLE: usize = 8;
 
 /// The tables of an engine's rate-based rules. Threads share it.
-pub struct Rates {
+pub(crate) struct Rates {
     tables: Vec<Mutex<Table>>,
     hasher: RandomState,
 }
@@ -46,7 +46,10 @@ struct Entry {
 impl Rates {
     /// A table for each window, in seconds.
     pub(crate) fn new(windows_s: impl Iterator<Item = u64>) -> Self {
-        Self { tables: windows_s.map(|w| Mutex::new(Table::new(w, KEYS_MAX))).collect(), hasher: RandomState::new() }
+        Self {
+            tables: windows_s.map(|w| Mutex::new(Table::new(w, KEYS_MAX))).collect(),
+            hasher: RandomState::new(),
+        }
     }
 
     /// Counts one request of this key; how many came within the window, this one included.

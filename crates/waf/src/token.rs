@@ -36,7 +36,9 @@ pub(crate) fn check(key: &[u8], request: &RequestView<'_>, immunity_s: u64) -> T
     let Ok(token) = std::str::from_utf8(token) else { return TokenState::Invalid };
     // TIME.SIGNATURE.NUMBER
     let mut parts = token.split('.');
-    let (Some(time), Some(signature), Some(number), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(time), Some(signature), Some(number), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return TokenState::Invalid;
     };
     let Ok(time_s) = time.parse::<u64>() else { return TokenState::Invalid };
@@ -58,8 +60,10 @@ pub(crate) fn check(key: &[u8], request: &RequestView<'_>, immunity_s: u64) -> T
 
 /// The challenge: a page for browsers, an empty 202 for everyone else, as AWS has it.
 pub(crate) fn challenge(key: &[u8], request: &RequestView<'_>) -> Response {
-    let headers =
-        vec![("x-amzn-waf-action".to_owned(), "challenge".to_owned()), ("Cache-Control".to_owned(), "no-store".to_owned())];
+    let headers = vec![
+        ("x-amzn-waf-action".to_owned(), "challenge".to_owned()),
+        ("Cache-Control".to_owned(), "no-store".to_owned()),
+    ];
     let html = request.header("accept").is_some_and(|a| memchr::memmem::find(a, b"text/html").is_some());
     if !html || request.method != "GET" {
         return Response { status: 202, headers, body: None };
@@ -86,7 +90,9 @@ fn sign(key: &[u8], request: &RequestView<'_>, time_s: u64) -> String {
 
 /// Compares without telling by its time where the difference is.
 fn same(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len() && !left.is_empty() && left.iter().zip(right).fold(0, |sum, (l, r)| sum | (l ^ r)) == 0
+    left.len() == right.len()
+        && !left.is_empty()
+        && left.iter().zip(right).fold(0, |sum, (l, r)| sum | (l ^ r)) == 0
 }
 
 fn leading_zeros(digest: &[u8]) -> u32 {
@@ -133,7 +139,9 @@ mod tests {
         assert_eq!(page.status, 202);
         let seed = format!("{}.{}.", now / 1_000, sign(b"key", &view(&plain, now), now / 1_000));
         assert!(page.body.is_some_and(|b| b.content.contains(&seed)));
-        let number = (0u64..).find(|n| leading_zeros(&Sha256::digest(format!("{seed}{n}").as_bytes())) >= WORK_BITS).unwrap();
+        let number = (0u64..)
+            .find(|n| leading_zeros(&Sha256::digest(format!("{seed}{n}").as_bytes())) >= WORK_BITS)
+            .unwrap();
         let token = format!("a=b; {COOKIE}={seed}{number}");
         let with = [agent, accept, Header { name: "cookie", value: token.as_bytes() }];
         assert_eq!(check(b"key", &view(&with, now + 5_000), 300), TokenState::Valid);

@@ -112,7 +112,11 @@ mod tests {
     fn check(transformation: T, input: &[u8], expected: &[u8]) {
         let out = transformation.apply(input);
         let out = out.as_deref().unwrap_or(input);
-        assert_eq!(String::from_utf8_lossy(out), String::from_utf8_lossy(expected), "{transformation} of {input:?}");
+        assert_eq!(
+            String::from_utf8_lossy(out),
+            String::from_utf8_lossy(expected),
+            "{transformation} of {input:?}"
+        );
     }
 
     #[test]
@@ -133,7 +137,11 @@ mod tests {
 
     #[test]
     fn html_entities() {
-        check(T::HtmlEntityDecode, b"&lt;script&gt;&quot;&#60;&#x3C;&#x00003c&amp;&nope;&", b"<script>\"<<<&&nope;&");
+        check(
+            T::HtmlEntityDecode,
+            b"&lt;script&gt;&quot;&#60;&#x3C;&#x00003c&amp;&nope;&",
+            b"<script>\"<<<&&nope;&",
+        );
         check(T::HtmlEntityDecode, b"jav&Tab;ascript&colon;&NewLine;", b"jav\tascript:\n");
         check(T::HtmlEntityDecode, b"&#00000000000000000000000000000123;", b"{");
         check(T::HtmlEntityDecode, b"&#xc774;", "이".as_bytes());

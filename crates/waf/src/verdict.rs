@@ -67,6 +67,8 @@ pub struct Verdict {
     pub asn: Option<u32>,
     /// What a CAPTCHA or challenge found of the token.
     pub token: Option<TokenState>,
+    /// Whether who ended it wants samples to be kept.
+    pub sampled: bool,
 }
 
 /// A token that was asked for.
@@ -171,4 +173,19 @@ pub struct Detail {
     pub name: String,
     /// What matched, cut to 64 bytes.
     pub data: String,
+}
+
+/// What one rule says of a request, asked by itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Explained {
+    /// The rule of the ACL.
+    pub rule: String,
+    /// The rule of its group.
+    pub within: Option<String>,
+    /// Whether it matches.
+    pub matches: bool,
+    /// What it does then.
+    pub action: &'static str,
+    /// Where it matched.
+    pub details: Vec<Detail>,
 }

@@ -66,17 +66,23 @@ pub struct CustomResponse {
 
 /// The statuses that AWS lets a custom response have.
 const STATUSES: &[u16] = &[
-    200, 201, 202, 204, 206, 300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 408, 409, 411, 412, 413, 414, 415,
-    416, 421, 429, 500, 501, 502, 503, 504,
+    200, 201, 202, 204, 206, 300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 408, 409, 411, 412,
+    413, 414, 415, 416, 421, 429, 500, 501, 502, 503, 504,
 ];
 
 impl Action {
     /// Reads `{"Block": {…}}`; `bodies` are those that a custom response may name.
-    pub(crate) fn read(node: &Node<'_>, allowed: &'static [&'static str], bodies: &BTreeMap<String, Body>) -> Result<Self> {
+    pub(crate) fn read(
+        node: &Node<'_>,
+        allowed: &'static [&'static str],
+        bodies: &BTreeMap<String, Body>,
+    ) -> Result<Self> {
         let (kind, inner) = node.the_one(allowed)?;
         if kind == "Block" {
             let fields = inner.fields(&["CustomResponse"])?;
-            return Ok(Self::Block(fields.maybe("CustomResponse").map(|r| custom_response(&r, bodies)).transpose()?));
+            return Ok(Self::Block(
+                fields.maybe("CustomResponse").map(|r| custom_response(&r, bodies)).transpose()?,
+            ));
         }
         let fields = inner.fields(&["CustomRequestHandling"])?;
         let headers = match fields.maybe("CustomRequestHandling") {
@@ -86,7 +92,10 @@ impl Action {
                 .need("InsertHeaders")?
                 .items(1..=10)?
                 .iter()
-                .map(|h| header(h).map(|(name, value)| InsertedHeader { name: format!("x-amzn-waf-{name}"), value }))
+                .map(|h| {
+                    header(h)
+                        .map(|(name, value)| InsertedHeader { name: format!("x-amzn-waf-{name}"), value })
+                })
                 .collect::<Result<_>>()?,
         };
         Ok(match kind {

@@ -22,7 +22,11 @@ impl Exclusion {
         let text = |key: &str| -> Result<Option<String>> {
             fields.maybe(key).map(|n| n.text(1..=1024).map(str::to_owned)).transpose()
         };
-        let exclusion = Self { rule: fields.need("Rule")?.name()?.to_owned(), path: text("Path")?, parameter: text("Parameter")? };
+        let exclusion = Self {
+            rule: fields.need("Rule")?.name()?.to_owned(),
+            path: text("Path")?,
+            parameter: text("Parameter")?,
+        };
         if exclusion.path.is_none() && exclusion.parameter.is_none() {
             return node.error(
                 format!("this would switch `{}` off altogether", exclusion.rule),

@@ -55,7 +55,10 @@ impl<'v> Node<'v> {
     /// An object that holds none but these keys.
     pub(crate) fn fields(&self, allowed: &[&str]) -> Result<Fields<'v>> {
         let Value::Object(map) = self.value else {
-            return self.error(format!("{} stands here", self.kind()), format!("an object with {}", allowed.join(", ")));
+            return self.error(
+                format!("{} stands here", self.kind()),
+                format!("an object with {}", allowed.join(", ")),
+            );
         };
         if let Some(unknown) = map.keys().find(|k| !allowed.contains(&k.as_str())) {
             let list = if allowed.is_empty() { "{}".to_owned() } else { allowed.join(", ") };
@@ -75,9 +78,10 @@ impl<'v> Node<'v> {
         match (keys.next(), keys.next()) {
             (Some(key), None) => Ok((key, fields.need(key)?)),
             (None, _) => self.error("nothing is chosen", format!("exactly one of {}", allowed.join(", "))),
-            (Some(one), Some(two)) => {
-                self.error(format!("both `{one}` and `{two}` are given"), format!("exactly one of {}", allowed.join(", ")))
-            }
+            (Some(one), Some(two)) => self.error(
+                format!("both `{one}` and `{two}` are given"),
+                format!("exactly one of {}", allowed.join(", ")),
+            ),
         }
     }
 
@@ -103,7 +107,10 @@ impl<'v> Node<'v> {
     /// A name as AWS has them: letters, digits, `-` and `_`, up to 128.
     pub(crate) fn name(&self) -> Result<&'v str> {
         let text = self.string()?;
-        if !text.is_empty() && text.len() <= 128 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
+        if !text.is_empty()
+            && text.len() <= 128
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        {
             return Ok(text);
         }
         self.error(format!("`{text}` is no name"), "1 to 128 of A-Z a-z 0-9 - _")

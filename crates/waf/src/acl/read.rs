@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    Act, AclError, Action, Body, Bundle, Exclusion, GroupOverride, Network, Rule, RuleGroup, Statement, Visibility, WebAcl,
+    AclError, Act, Action, Body, Bundle, Exclusion, GroupOverride, Network, Rule, RuleGroup, Statement,
+    Visibility, WebAcl,
     node::{Node, Result},
     statement::{self, Level},
     wcu,
@@ -72,7 +73,9 @@ impl Bundle {
             let mut missing = None;
             each(&rule.statement, &mut |s| {
                 let (kind, name, list): (_, _, Vec<&str>) = match s {
-                    Statement::IpSet { name, .. } => ("IPSets", name, self.ip_sets.keys().map(String::as_str).collect()),
+                    Statement::IpSet { name, .. } => {
+                        ("IPSets", name, self.ip_sets.keys().map(String::as_str).collect())
+                    }
                     Statement::RegexPatternSet { name, .. } => {
                         ("RegexPatternSets", name, self.pattern_sets.keys().map(String::as_str).collect())
                     }
@@ -82,11 +85,18 @@ impl Bundle {
                     _ => return,
                 };
                 if !list.contains(&name.as_str()) {
-                    missing = Some((format!("rule `{}` refers to `{name}`, which is not in {kind}", rule.name), list.join(", ")));
+                    missing = Some((
+                        format!("rule `{}` refers to `{name}`, which is not in {kind}", rule.name),
+                        list.join(", "),
+                    ));
                 }
             });
             if let Some((problem, allowed)) = missing {
-                let allowed = if allowed.is_empty() { "what stands beside WebACL (nothing does)".to_owned() } else { allowed };
+                let allowed = if allowed.is_empty() {
+                    "what stands beside WebACL (nothing does)".to_owned()
+                } else {
+                    allowed
+                };
                 return node.error(problem, allowed);
             }
         }
@@ -98,7 +108,10 @@ impl Bundle {
             let used = wcu::of_rules(&group.rules, self);
             if used > group.capacity {
                 return node.error(
-                    format!("the rules of group `{}` need {used} WCU, its Capacity is {}", group.name, group.capacity),
+                    format!(
+                        "the rules of group `{}` need {used} WCU, its Capacity is {}",
+                        group.name, group.capacity
+                    ),
                     format!("a Capacity of at least {used}"),
                 );
             }
@@ -107,10 +120,19 @@ impl Bundle {
             .iter()
             .flat_map(|g| &g.rules)
             .map(|r| r.name.as_str())
-            .chain(self.acl.rules.iter().chain(self.groups.values().flat_map(|g| &g.rules)).map(|r| r.name.as_str()))
+            .chain(
+                self.acl
+                    .rules
+                    .iter()
+                    .chain(self.groups.values().flat_map(|g| &g.rules))
+                    .map(|r| r.name.as_str()),
+            )
             .collect();
         match self.exclusions.iter().find(|e| !known.contains(e.rule.as_str())) {
-            Some(e) => node.error(format!("an exclusion names the rule `{}`, which is nowhere", e.rule), "a rule's name"),
+            Some(e) => node.error(
+                format!("an exclusion names the rule `{}`, which is nowhere", e.rule),
+                "a rule's name",
+            ),
             None => Ok(()),
         }
     }
@@ -159,7 +181,8 @@ fn acl(node: &Node<'_>) -> Result<WebAcl> {
     ])?;
     for unsupported in ["DataProtectionConfig", "OnSourceDDoSProtectionConfig", "ApplicationConfig"] {
         if let Some(n) = f.maybe(unsupported) {
-            return n.error("AWS's own services only; it would have no effect here", format!("no {unsupported}"));
+            return n
+                .error("AWS's own services only; it would have no effect here", format!("no {unsupported}"));
         }
     }
     tags(f.maybe("Tags"))?;
@@ -169,7 +192,9 @@ fn acl(node: &Node<'_>) -> Result<WebAcl> {
     let rules = rules(f.maybe("Rules"), Level::Acl, &bodies)?;
     let token_domains = match f.maybe("TokenDomains") {
         None => Vec::new(),
-        Some(list) => list.items(0..=10)?.iter().map(|d| d.text(1..=253).map(str::to_owned)).collect::<Result<_>>()?,
+        Some(list) => {
+            list.items(0..=10)?.iter().map(|d| d.text(1..=253).map(str::to_owned)).collect::<Result<_>>()?
+        }
     };
     Ok(WebAcl {
         name: f.need("Name")?.name()?.to_owned(),
@@ -199,13 +224,17 @@ fn tags(node: Option<Node<'_>>) -> Result<()> {
 fn association(node: Option<Node<'_>>) -> Result<usize> {
     let Some(node) = node else { return Ok(8_192) };
     let Some(request_body) = node.fields(&["RequestBody"])?.maybe("RequestBody") else { return Ok(8_192) };
-    const RESOURCES: &[&str] = &["CLOUDFRONT", "API_GATEWAY", "COGNITO_USER_POOL", "APP_RUNNER_SERVICE", "VERIFIED_ACCESS_INSTANCE"];
+    const RESOURCES: &[&str] =
+        &["CLOUDFRONT", "API_GATEWAY", "COGNITO_USER_POOL", "APP_RUNNER_SERVICE", "VERIFIED_ACCESS_INSTANCE"];
     let f = request_body.fields(RESOURCES)?;
     let words = [("KB_16", 16_384), ("KB_32", 32_768), ("KB_48", 49_152), ("KB_64", 65_536)];
     let mut most = 8_192;
     for key in RESOURCES {
         if let Some(n) = f.maybe(key) {
-            let limit = n.fields(&["DefaultSizeInspectionLimit"])?.need("DefaultSizeInspectionLimit")?.one_of(&words)?;
+            let limit = n
+                .fields(&["DefaultSizeInspectionLimit"])?
+                .need("DefaultSizeInspectionLimit")?
+                .one_of(&words)?;
             most = most.max(limit);
         }
     }
@@ -214,25 +243,35 @@ fn association(node: Option<Node<'_>>) -> Result<usize> {
 
 fn immunity(node: Option<Node<'_>>) -> Result<Option<u64>> {
     let Some(node) = node else { return Ok(None) };
-    let Some(property) = node.fields(&["ImmunityTimeProperty"])?.maybe("ImmunityTimeProperty") else { return Ok(None) };
+    let Some(property) = node.fields(&["ImmunityTimeProperty"])?.maybe("ImmunityTimeProperty") else {
+        return Ok(None);
+    };
     property.fields(&["ImmunityTime"])?.need("ImmunityTime")?.integer(60..=259_200).map(Some)
 }
 
 fn bodies(node: Option<Node<'_>>) -> Result<BTreeMap<String, Body>> {
     let mut out = BTreeMap::new();
     let Some(node) = node else { return Ok(out) };
-    let Value::Object(map) = node.value else { return node.error("no object stands here", "an object of bodies by key") };
+    let Value::Object(map) = node.value else {
+        return node.error("no object stands here", "an object of bodies by key");
+    };
     for key in map.keys() {
         let inner = Node { value: &map[key], path: format!("{}.{key}", node.path) };
         let f = inner.fields(&["ContentType", "Content"])?;
-        let types =
-            [("TEXT_PLAIN", "text/plain"), ("TEXT_HTML", "text/html"), ("APPLICATION_JSON", "application/json")];
+        let types = [
+            ("TEXT_PLAIN", "text/plain"),
+            ("TEXT_HTML", "text/html"),
+            ("APPLICATION_JSON", "application/json"),
+        ];
         let content = f.need("Content")?;
         let text = content.string()?;
         if text.is_empty() || text.len() > 4_096 {
             return content.error(format!("{} bytes", text.len()), "1 to 4096 bytes");
         }
-        out.insert(key.clone(), Body { content_type: f.need("ContentType")?.one_of(&types)?, content: text.to_owned() });
+        out.insert(
+            key.clone(),
+            Body { content_type: f.need("ContentType")?.one_of(&types)?, content: text.to_owned() },
+        );
     }
     Ok(out)
 }
@@ -240,7 +279,10 @@ fn bodies(node: Option<Node<'_>>) -> Result<BTreeMap<String, Body>> {
 fn visibility(node: &Node<'_>) -> Result<Visibility> {
     let f = node.fields(&["SampledRequestsEnabled", "CloudWatchMetricsEnabled", "MetricName"])?;
     f.need("CloudWatchMetricsEnabled")?.boolean()?;
-    Ok(Visibility { metric: f.need("MetricName")?.text(1..=255)?.to_owned(), sampled: f.need("SampledRequestsEnabled")?.boolean()? })
+    Ok(Visibility {
+        metric: f.need("MetricName")?.text(1..=255)?.to_owned(),
+        sampled: f.need("SampledRequestsEnabled")?.boolean()?,
+    })
 }
 
 fn rules(node: Option<Node<'_>>, level: Level, bodies: &BTreeMap<String, Body>) -> Result<Vec<Rule>> {
@@ -250,7 +292,10 @@ fn rules(node: Option<Node<'_>>, level: Level, bodies: &BTreeMap<String, Body>) 
         let rule = rule(&item, level, bodies)?;
         if let Some(other) = out.iter().find(|r| r.priority == rule.priority || r.name == rule.name) {
             return item.error(
-                format!("`{}` and `{}` share a Name or a Priority ({})", other.name, rule.name, rule.priority),
+                format!(
+                    "`{}` and `{}` share a Name or a Priority ({})",
+                    other.name, rule.name, rule.priority
+                ),
                 "a Name and a Priority of its own for each rule",
             );
         }
@@ -277,9 +322,12 @@ fn rule(node: &Node<'_>, level: Level, bodies: &BTreeMap<String, Body>) -> Resul
     let act = match (f.maybe("Action"), f.maybe("OverrideAction")) {
         (Some(_), Some(second)) => return second.error("Action is given, too", "one of the two"),
         (Some(action), None) if of_group => {
-            return action.error("a rule that refers to a group has no Action", "OverrideAction: None, Count");
+            return action
+                .error("a rule that refers to a group has no Action", "OverrideAction: None, Count");
         }
-        (None, Some(o)) if !of_group => return o.error("only a rule that refers to a group has it", "Action"),
+        (None, Some(o)) if !of_group => {
+            return o.error("only a rule that refers to a group has it", "Action");
+        }
         (Some(action), None) => Act::Action(Action::read(&action, ACTIONS, bodies)?),
         (None, Some(o)) => {
             let (kind, inner) = o.the_one(&["None", "Count"])?;
@@ -288,7 +336,10 @@ fn rule(node: &Node<'_>, level: Level, bodies: &BTreeMap<String, Body>) -> Resul
         }
         (None, None) => {
             let wanted = if of_group { "OverrideAction" } else { "Action" };
-            return node.error(format!("`{wanted}` is missing"), if of_group { "None, Count".to_owned() } else { ACTIONS.join(", ") });
+            return node.error(
+                format!("`{wanted}` is missing"),
+                if of_group { "None, Count".to_owned() } else { ACTIONS.join(", ") },
+            );
         }
     };
     let labels = match f.maybe("RuleLabels") {
@@ -297,8 +348,13 @@ fn rule(node: &Node<'_>, level: Level, bodies: &BTreeMap<String, Body>) -> Resul
             let read = |n: &Node<'_>| {
                 let name = n.fields(&["Name"])?.need("Name")?;
                 let text = statement::label(&name)?;
-                match text.split(':').find(|part| ["awswaf", "aws", "waf", "rulegroup", "webacl", "regexpatternset", "ipset", "managed"].contains(part)) {
-                    Some(reserved) => name.error(format!("`{reserved}` is reserved"), "a label without AWS's own words"),
+                match text.split(':').find(|part| {
+                    ["awswaf", "aws", "waf", "rulegroup", "webacl", "regexpatternset", "ipset", "managed"]
+                        .contains(part)
+                }) {
+                    Some(reserved) => {
+                        name.error(format!("`{reserved}` is reserved"), "a label without AWS's own words")
+                    }
                     None => Ok(text),
                 }
             };
@@ -318,7 +374,8 @@ fn rule(node: &Node<'_>, level: Level, bodies: &BTreeMap<String, Body>) -> Resul
 }
 
 fn ip_set(node: &Node<'_>) -> Result<(String, Vec<Network>)> {
-    let f = node.fields(&["Name", "Scope", "Description", "IPAddressVersion", "Addresses", "Tags", "ARN", "Id"])?;
+    let f =
+        node.fields(&["Name", "Scope", "Description", "IPAddressVersion", "Addresses", "Tags", "ARN", "Id"])?;
     let four = f.need("IPAddressVersion")?.one_of(&[("IPV4", true), ("IPV6", false)])?;
     let networks = f
         .need("Addresses")?
@@ -328,7 +385,10 @@ fn ip_set(node: &Node<'_>) -> Result<(String, Vec<Network>)> {
             let text = n.string()?;
             match Network::parse(text) {
                 Some(network) if text.contains(':') != four => Ok(network),
-                Some(_) => n.error(format!("`{text}` is of the other IPAddressVersion"), if four { "IPv4" } else { "IPv6" }),
+                Some(_) => n.error(
+                    format!("`{text}` is of the other IPAddressVersion"),
+                    if four { "IPv4" } else { "IPv6" },
+                ),
                 None => n.error(format!("`{text}` is no address range"), "ADDRESS/LENGTH, LENGTH from 1"),
             }
         })

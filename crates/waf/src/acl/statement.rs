@@ -1,8 +1,8 @@
 //! Reads statements and the parts of a request that they look at.
 
 use super::{
-    Action, AddressSource, Comparison, Fallback, Field, ForwardedPosition, InvalidJson, KeyPart, Managed, On, Oversize, Pick,
-    Position, RateBased, RateKey, Scope, Statement,
+    Action, AddressSource, Comparison, Fallback, Field, ForwardedPosition, InvalidJson, KeyPart, Managed, On,
+    Oversize, Pick, Position, RateBased, RateKey, Scope, Statement,
     node::{Node, Result},
     read::ACTIONS,
 };
@@ -66,22 +66,31 @@ pub(crate) fn read(node: &Node<'_>, level: Level, depth: usize) -> Result<Statem
         }
         "GeoMatchStatement" => {
             let f = inner.fields(&["CountryCodes", "ForwardedIPConfig"])?;
-            let countries = f.need("CountryCodes")?.items(1..=50)?.iter().map(country).collect::<Result<_>>()?;
+            let countries =
+                f.need("CountryCodes")?.items(1..=50)?.iter().map(country).collect::<Result<_>>()?;
             Statement::GeoMatch { countries, source: source(f.maybe("ForwardedIPConfig"), false)? }
         }
         "AsnMatchStatement" => {
             let f = inner.fields(&["AsnList", "ForwardedIPConfig"])?;
-            let number = |n: &Node<'_>| n.integer(0..=u64::from(u32::MAX)).map(|v| u32::try_from(v).unwrap_or(u32::MAX));
+            let number = |n: &Node<'_>| {
+                n.integer(0..=u64::from(u32::MAX)).map(|v| u32::try_from(v).unwrap_or(u32::MAX))
+            };
             let numbers = f.need("AsnList")?.items(1..=100)?.iter().map(number).collect::<Result<_>>()?;
             Statement::AsnMatch { numbers, source: source(f.maybe("ForwardedIPConfig"), false)? }
         }
         "IPSetReferenceStatement" => {
             let f = inner.fields(&["ARN", "IPSetForwardedIPConfig"])?;
-            Statement::IpSet { name: arn(&f.need("ARN")?, "ipset")?, source: source(f.maybe("IPSetForwardedIPConfig"), true)? }
+            Statement::IpSet {
+                name: arn(&f.need("ARN")?, "ipset")?,
+                source: source(f.maybe("IPSetForwardedIPConfig"), true)?,
+            }
         }
         "RegexPatternSetReferenceStatement" => {
             let f = inner.fields(&["ARN", "FieldToMatch", "TextTransformations"])?;
-            Statement::RegexPatternSet { name: arn(&f.need("ARN")?, "regexpatternset")?, on: on(&inner, &["ARN"])? }
+            Statement::RegexPatternSet {
+                name: arn(&f.need("ARN")?, "regexpatternset")?,
+                on: on(&inner, &["ARN"])?,
+            }
         }
         "RegexMatchStatement" => {
             let f = inner.fields(&["RegexString", "FieldToMatch", "TextTransformations"])?;
@@ -93,12 +102,18 @@ pub(crate) fn read(node: &Node<'_>, level: Level, depth: usize) -> Result<Statem
             let namespace = f.need("Scope")?.one_of(&[("LABEL", false), ("NAMESPACE", true)])?;
             Statement::LabelMatch { namespace, key: label(&f.need("Key")?)? }
         }
-        "RateBasedStatement" if level != Level::Nested => Statement::RateBased(Box::new(rate_based(&inner, depth)?)),
-        "ManagedRuleGroupStatement" if level == Level::Acl => Statement::ManagedRuleGroup(Box::new(managed(&inner, depth)?)),
+        "RateBasedStatement" if level != Level::Nested => {
+            Statement::RateBased(Box::new(rate_based(&inner, depth)?))
+        }
+        "ManagedRuleGroupStatement" if level == Level::Acl => {
+            Statement::ManagedRuleGroup(Box::new(managed(&inner, depth)?))
+        }
         "RuleGroupReferenceStatement" if level == Level::Acl => {
             let f = inner.fields(&["ARN", "ExcludedRules", "RuleActionOverrides"])?;
             let mut overrides = overrides(f.maybe("RuleActionOverrides"))?;
-            overrides.extend(excluded(f.maybe("ExcludedRules"))?.into_iter().map(|n| (n, Action::Count(Vec::new()))));
+            overrides.extend(
+                excluded(f.maybe("ExcludedRules"))?.into_iter().map(|n| (n, Action::Count(Vec::new()))),
+            );
             Statement::RuleGroupReference { name: arn(&f.need("ARN")?, "rulegroup")?, overrides }
         }
         "AndStatement" => Statement::And(several(&inner, depth)?),
@@ -141,16 +156,23 @@ fn byte_match(node: &Node<'_>) -> Result<Statement> {
     if constraint == ContainsWord && !bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_') {
         return search.error("CONTAINS_WORD looks for a word", "A-Z a-z 0-9 _");
     }
-    Ok(Statement::ByteMatch { search: bytes, on: on(node, &["SearchString", "PositionalConstraint"])?, position: constraint })
+    Ok(Statement::ByteMatch {
+        search: bytes,
+        on: on(node, &["SearchString", "PositionalConstraint"])?,
+        position: constraint,
+    })
 }
 
 /// The API's field is a blob: the CLI wants it as Base64, the console and most documents show it plain.
 ///
 /// It is taken as Base64 only if it is that beyond doubt: canonical, of eight characters or more (or padded), and text
 /// when decoded.
-fn search_string(text: &str) -> Vec<u8> {
+pub(crate) fn search_string(text: &str) -> Vec<u8> {
     let plain = text.as_bytes();
-    if plain.len() % 4 != 0 || !(plain.len() >= 8 || plain.ends_with(b"=")) || text.contains(['-', '_']) {
+    if !plain.len().is_multiple_of(4)
+        || !(plain.len() >= 8 || plain.ends_with(b"="))
+        || text.contains(['-', '_'])
+    {
         return plain.to_vec();
     }
     let body = text.trim_end_matches('=');
@@ -159,7 +181,8 @@ fn search_string(text: &str) -> Vec<u8> {
     }
     match Transformation::Base64Decode.apply(plain) {
         Some(decoded)
-            if std::str::from_utf8(&decoded).is_ok_and(|t| !t.chars().any(|c| c.is_control() && !c.is_whitespace())) =>
+            if std::str::from_utf8(&decoded)
+                .is_ok_and(|t| !t.chars().any(|c| c.is_control() && !c.is_whitespace())) =>
         {
             decoded
         }
@@ -170,7 +193,10 @@ fn search_string(text: &str) -> Vec<u8> {
 fn country(node: &Node<'_>) -> Result<[u8; 2]> {
     match node.string()?.as_bytes() {
         &[a @ b'A'..=b'Z', b @ b'A'..=b'Z'] => Ok([a, b]),
-        _ => node.error(format!("{} is no country", node.value), "two capital letters of ISO 3166, such as KR; XX: unknown"),
+        _ => node.error(
+            format!("{} is no country", node.value),
+            "two capital letters of ISO 3166, such as KR; XX: unknown",
+        ),
     }
 }
 
@@ -178,7 +204,11 @@ fn country(node: &Node<'_>) -> Result<[u8; 2]> {
 fn source(node: Option<Node<'_>>, with_position: bool) -> Result<AddressSource> {
     use ForwardedPosition::{Any, First, Last};
     let Some(node) = node else { return Ok(AddressSource::Client) };
-    let keys: &[&str] = if with_position { &["HeaderName", "FallbackBehavior", "Position"] } else { &["HeaderName", "FallbackBehavior"] };
+    let keys: &[&str] = if with_position {
+        &["HeaderName", "FallbackBehavior", "Position"]
+    } else {
+        &["HeaderName", "FallbackBehavior"]
+    };
     let f = node.fields(keys)?;
     let position = if with_position {
         f.need("Position")?.one_of(&[("FIRST", First), ("LAST", Last), ("ANY", Any)])?
@@ -205,7 +235,10 @@ fn arn(node: &Node<'_>, kind: &str) -> Result<String> {
     let mut parts = text.rsplit('/');
     match (parts.next(), parts.next(), parts.next()) {
         (Some(_), Some(name), Some(of)) if of == kind => Ok(name.to_owned()),
-        _ => node.error(format!("`{text}` names no {kind}"), format!("arn:aws:wafv2:REGION:ACCOUNT:regional/{kind}/NAME/ID, or NAME")),
+        _ => node.error(
+            format!("`{text}` names no {kind}"),
+            format!("arn:aws:wafv2:REGION:ACCOUNT:regional/{kind}/NAME/ID, or NAME"),
+        ),
     }
 }
 
@@ -214,7 +247,10 @@ pub(crate) fn regex(node: &Node<'_>) -> Result<String> {
     let text = node.text(1..=512)?;
     match crate::bank::compile(text, false) {
         Ok(_) => Ok(text.to_owned()),
-        Err(e) => node.error(format!("`{text}` does not compile: {e}"), "a regular expression without look-around and back-references"),
+        Err(e) => node.error(
+            format!("`{text}` does not compile: {e}"),
+            "a regular expression without look-around and back-references",
+        ),
     }
 }
 
@@ -230,7 +266,10 @@ fn on(node: &Node<'_>, besides: &[&str]) -> Result<On> {
     let mut keys = vec!["FieldToMatch", "TextTransformations"];
     keys.extend_from_slice(besides);
     let f = node.fields(&keys)?;
-    Ok(On { field: field(&f.need("FieldToMatch")?)?, transformations: transformations(&f.need("TextTransformations")?)? })
+    Ok(On {
+        field: field(&f.need("FieldToMatch")?)?,
+        transformations: transformations(&f.need("TextTransformations")?)?,
+    })
 }
 
 fn transformations(node: &Node<'_>) -> Result<Vec<Transformation>> {
@@ -245,7 +284,8 @@ fn transformations(node: &Node<'_>) -> Result<Vec<Transformation>> {
         let priority = f.need("Priority")?;
         let place = priority.integer(0..=u64::from(u32::MAX))?;
         if read.iter().any(|(p, _)| *p == place) {
-            return priority.error(format!("{place} is taken"), "a priority of its own for each transformation");
+            return priority
+                .error(format!("{place} is taken"), "a priority of its own for each transformation");
         }
         read.push((place, transformation));
     }
@@ -287,32 +327,50 @@ fn field(node: &Node<'_>) -> Result<Field> {
         "SingleQueryArgument" => Field::SingleQueryArgument(named()?),
         "Headers" | "Cookies" => {
             let f = inner.fields(&["MatchPattern", "MatchScope", "OversizeHandling"])?;
-            let (included, excluded): (&'static str, &'static str) =
-                if kind == "Headers" { ("IncludedHeaders", "ExcludedHeaders") } else { ("IncludedCookies", "ExcludedCookies") };
+            let (included, excluded): (&'static str, &'static str) = if kind == "Headers" {
+                ("IncludedHeaders", "ExcludedHeaders")
+            } else {
+                ("IncludedCookies", "ExcludedCookies")
+            };
             let pick = pick(&f.need("MatchPattern")?, included, excluded)?;
             let scope = f.need("MatchScope")?.one_of(SCOPES)?;
             let oversize = f.need("OversizeHandling")?.one_of(OVERSIZE)?;
-            if kind == "Headers" { Field::Headers { pick, scope, oversize } } else { Field::Cookies { pick, scope, oversize } }
+            if kind == "Headers" {
+                Field::Headers { pick, scope, oversize }
+            } else {
+                Field::Cookies { pick, scope, oversize }
+            }
         }
         "JsonBody" => {
-            let f = inner.fields(&["MatchPattern", "MatchScope", "InvalidFallbackBehavior", "OversizeHandling"])?;
+            let f = inner.fields(&[
+                "MatchPattern",
+                "MatchScope",
+                "InvalidFallbackBehavior",
+                "OversizeHandling",
+            ])?;
             use InvalidJson::{EvaluateAsString, Match, NoMatch};
             let words = [("MATCH", Match), ("NO_MATCH", NoMatch), ("EVALUATE_AS_STRING", EvaluateAsString)];
             Field::JsonBody {
                 pick: pick(&f.need("MatchPattern")?, "IncludedPaths", "")?,
                 scope: f.need("MatchScope")?.one_of(SCOPES)?,
-                invalid: f.maybe("InvalidFallbackBehavior").map_or(Ok(InvalidJson::Parsed), |n| n.one_of(&words))?,
-                oversize: f.maybe("OversizeHandling").map_or(Ok(Oversize::Continue), |n| n.one_of(OVERSIZE))?,
+                invalid: f
+                    .maybe("InvalidFallbackBehavior")
+                    .map_or(Ok(InvalidJson::Parsed), |n| n.one_of(&words))?,
+                oversize: f
+                    .maybe("OversizeHandling")
+                    .map_or(Ok(Oversize::Continue), |n| n.one_of(OVERSIZE))?,
             }
         }
         "Body" => Field::Body(oversize("OversizeHandling", &["OversizeHandling"])?),
         "HeaderOrder" => Field::HeaderOrder(oversize("OversizeHandling", &["OversizeHandling"])?),
         "JA3Fingerprint" => Field::Ja3(only_fallback()?),
         "JA4Fingerprint" => Field::Ja4(only_fallback()?),
-        "UriFragment" => Field::UriFragment(match inner.fields(&["FallbackBehavior"])?.maybe("FallbackBehavior") {
-            Some(n) => fallback(&n)?,
-            None => Fallback::NoMatch,
-        }),
+        "UriFragment" => {
+            Field::UriFragment(match inner.fields(&["FallbackBehavior"])?.maybe("FallbackBehavior") {
+                Some(n) => fallback(&n)?,
+                None => Fallback::NoMatch,
+            })
+        }
         bare => {
             inner.fields(&[])?;
             match bare {
@@ -330,7 +388,8 @@ fn pick(node: &Node<'_>, included: &'static str, excluded: &'static str) -> Resu
     let keys: &[&str] = if excluded.is_empty() { &["All", included] } else { &["All", included, excluded] };
     let f = node.fields(keys)?;
     if f.keys().count() != 1 {
-        return node.error(format!("{} are given", f.keys().count()), format!("exactly one of {}", keys.join(", ")));
+        return node
+            .error(format!("{} are given", f.keys().count()), format!("exactly one of {}", keys.join(", ")));
     }
     let list = |n: Node<'_>| -> Result<Vec<String>> {
         n.items(1..=199)?
@@ -338,7 +397,9 @@ fn pick(node: &Node<'_>, included: &'static str, excluded: &'static str) -> Resu
             .map(|i| {
                 let text = i.text(1..=512)?;
                 match excluded.is_empty() {
-                    true if !text.starts_with('/') => i.error(format!("`{text}` is no JSON pointer"), "/key/0/key"),
+                    true if !text.starts_with('/') => {
+                        i.error(format!("`{text}` is no JSON pointer"), "/key/0/key")
+                    }
                     true => Ok(text.to_owned()),
                     false => Ok(text.to_ascii_lowercase()),
                 }
@@ -379,7 +440,10 @@ fn rate_based(node: &Node<'_>, depth: usize) -> Result<RateBased> {
     let key = match chosen {
         0 => RateKey::Ip,
         1 if forwarded == AddressSource::Client => {
-            return node.error("`ForwardedIPConfig` is missing", "HeaderName and FallbackBehavior, as FORWARDED_IP needs them");
+            return node.error(
+                "`ForwardedIPConfig` is missing",
+                "HeaderName and FallbackBehavior, as FORWARDED_IP needs them",
+            );
         }
         1 => RateKey::ForwardedIp(forwarded),
         2 => {
@@ -387,7 +451,10 @@ fn rate_based(node: &Node<'_>, depth: usize) -> Result<RateBased> {
             RateKey::Custom(keys.iter().map(|k| key_part(k, &forwarded)).collect::<Result<_>>()?)
         }
         _ if scope_down.is_none() => {
-            return node.error("`ScopeDownStatement` is missing", "a statement, as CONSTANT counts all that match it together");
+            return node.error(
+                "`ScopeDownStatement` is missing",
+                "a statement, as CONSTANT counts all that match it together",
+            );
         }
         _ => RateKey::Constant,
     };
@@ -412,7 +479,10 @@ fn key_part(node: &Node<'_>, forwarded: &AddressSource) -> Result<KeyPart> {
     let (kind, inner) = node.the_one(KEYS)?;
     let named = || -> Result<(String, Vec<Transformation>)> {
         let f = inner.fields(&["Name", "TextTransformations"])?;
-        Ok((f.need("Name")?.text(1..=64)?.to_ascii_lowercase(), transformations(&f.need("TextTransformations")?)?))
+        Ok((
+            f.need("Name")?.text(1..=64)?.to_ascii_lowercase(),
+            transformations(&f.need("TextTransformations")?)?,
+        ))
     };
     let whole = |field: Field| -> Result<KeyPart> {
         let f = inner.fields(&["TextTransformations"])?;
@@ -436,11 +506,14 @@ fn key_part(node: &Node<'_>, forwarded: &AddressSource) -> Result<KeyPart> {
         "UriPath" => whole(Field::UriPath)?,
         "JA3Fingerprint" => KeyPart::Ja3(fall()?),
         "JA4Fingerprint" => KeyPart::Ja4(fall()?),
-        "LabelNamespace" => KeyPart::LabelNamespace(label(&inner.fields(&["Namespace"])?.need("Namespace")?)?),
+        "LabelNamespace" => {
+            KeyPart::LabelNamespace(label(&inner.fields(&["Namespace"])?.need("Namespace")?)?)
+        }
         "ForwardedIP" => {
             inner.fields(&[])?;
             if *forwarded == AddressSource::Client {
-                return inner.error("the statement has no ForwardedIPConfig", "ForwardedIPConfig beside CustomKeys");
+                return inner
+                    .error("the statement has no ForwardedIPConfig", "ForwardedIPConfig beside CustomKeys");
             }
             KeyPart::ForwardedIp(forwarded.clone())
         }
@@ -472,10 +545,14 @@ fn managed(node: &Node<'_>, depth: usize) -> Result<Managed> {
         return name.error(format!("{} is not known here", name.value), list.join(", "));
     };
     if vendor.string()? != group.vendor {
-        return vendor.error(format!("{} is not who brings `{}`", vendor.value, group.name), group.vendor.clone());
+        return vendor
+            .error(format!("{} is not who brings `{}`", vendor.value, group.name), group.vendor.clone());
     }
     if let Some(configs) = f.maybe("ManagedRuleGroupConfigs") {
-        configs.error::<()>("none of the groups known here takes a configuration", "no ManagedRuleGroupConfigs")?;
+        configs.error::<()>(
+            "none of the groups known here takes a configuration",
+            "no ManagedRuleGroupConfigs",
+        )?;
     }
     let overridden = f.maybe("RuleActionOverrides");
     let legacy = f.maybe("ExcludedRules");

@@ -30,32 +30,63 @@ fn refused(value: &Value, path: &str, allowed: &str) {
 #[test]
 fn an_error_says_where_it_stands_and_what_is_allowed() {
     refused(&json!({"Name": "a"}), "$", "Scope");
-    refused(&one(json!({"GeoMatchStatement": {"CountryCodes": ["kr"]}})), "$.Rules[0].Statement.GeoMatchStatement.CountryCodes[0]", "KR");
-    refused(&one(json!({"GeoMatchStatement": {"Countries": []}})), "$.Rules[0].Statement.GeoMatchStatement.Countries", "CountryCodes");
-    refused(&one(json!({"NoSuchStatement": {}})), "$.Rules[0].Statement.NoSuchStatement", "ByteMatchStatement");
+    refused(
+        &one(json!({"GeoMatchStatement": {"CountryCodes": ["kr"]}})),
+        "$.Rules[0].Statement.GeoMatchStatement.CountryCodes[0]",
+        "KR",
+    );
+    refused(
+        &one(json!({"GeoMatchStatement": {"Countries": []}})),
+        "$.Rules[0].Statement.GeoMatchStatement.Countries",
+        "CountryCodes",
+    );
+    refused(
+        &one(json!({"NoSuchStatement": {}})),
+        "$.Rules[0].Statement.NoSuchStatement",
+        "ByteMatchStatement",
+    );
     refused(&one(json!({})), "$.Rules[0].Statement", "exactly one of");
     refused(
-        &one(json!({"XssMatchStatement": {"FieldToMatch": {"Body": {}}, "TextTransformations": [{"Priority": 0, "Type": "URLDECODE"}]}})),
+        &one(
+            json!({"XssMatchStatement": {"FieldToMatch": {"Body": {}}, "TextTransformations": [{"Priority": 0, "Type": "URLDECODE"}]}}),
+        ),
         "$.Rules[0].Statement.XssMatchStatement.TextTransformations[0].Type",
         "URL_DECODE_UNI",
     );
     refused(
-        &one(json!({"RegexMatchStatement": {"RegexString": "(a)\\1", "FieldToMatch": {"UriPath": {}}, "TextTransformations": [{"Priority": 0, "Type": "NONE"}]}})),
+        &one(
+            json!({"RegexMatchStatement": {"RegexString": "(a)\\1", "FieldToMatch": {"UriPath": {}}, "TextTransformations": [{"Priority": 0, "Type": "NONE"}]}}),
+        ),
         "$.Rules[0].Statement.RegexMatchStatement.RegexString",
         "back-references",
     );
-    refused(&one(json!({"RateBasedStatement": {"Limit": 5, "AggregateKeyType": "IP"}})), "$.Rules[0].Statement.RateBasedStatement.Limit", "10 to 2000000000");
+    refused(
+        &one(json!({"RateBasedStatement": {"Limit": 5, "AggregateKeyType": "IP"}})),
+        "$.Rules[0].Statement.RateBasedStatement.Limit",
+        "10 to 2000000000",
+    );
     refused(&one(json!({"IPSetReferenceStatement": {"ARN": "probes"}})), "$", "what stands beside WebACL");
     let group = json!({"ManagedRuleGroupStatement": {"VendorName": "AWS", "Name": "AWSManagedRulesNoSuch"}});
     refused(&one(group), "$.Rules[0].Statement.ManagedRuleGroupStatement.Name", "AWSManagedRulesSQLiRuleSet");
     let nested = json!({"NotStatement": {"Statement": {"RateBasedStatement": {"Limit": 100, "AggregateKeyType": "IP"}}}});
-    refused(&one(nested), "$.Rules[0].Statement.NotStatement.Statement.RateBasedStatement", "at the top of a rule");
+    refused(
+        &one(nested),
+        "$.Rules[0].Statement.NotStatement.Statement.RateBasedStatement",
+        "at the top of a rule",
+    );
     let label = json!({"LabelMatchStatement": {"Scope": "LABEL", "Key": "a"}});
-    let twice = acl(json!([rule("a", 1, label.clone(), json!({"Block": {}})), rule("b", 1, label, json!({"Block": {}}))]));
+    let twice = acl(json!([
+        rule("a", 1, label.clone(), json!({"Block": {}})),
+        rule("b", 1, label, json!({"Block": {}}))
+    ]));
     refused(&twice, "$.Rules[1]", "Priority of its own");
     let response = json!({"Block": {"CustomResponse": {"ResponseCode": 418}}});
     let geo = json!({"GeoMatchStatement": {"CountryCodes": ["KR"]}});
-    refused(&acl(json!([rule("a", 1, geo, response)])), "$.Rules[0].Action.Block.CustomResponse.ResponseCode", "429");
+    refused(
+        &acl(json!([rule("a", 1, geo, response)])),
+        "$.Rules[0].Action.Block.CustomResponse.ResponseCode",
+        "429",
+    );
 }
 
 #[test]
@@ -65,14 +96,38 @@ fn what_aws_documents_is_read_and_its_capacity_counted() {
         let bundle = Bundle::read(&one(statement.clone())).map_err(|e| format!("{statement}: {e}")).unwrap();
         assert_eq!(bundle.wcu(), wcu, "{statement}");
     };
-    check(json!({"ByteMatchStatement": {"SearchString": "x", "FieldToMatch": {"UriPath": {}}, "TextTransformations": none, "PositionalConstraint": "EXACTLY"}}), 2);
-    check(json!({"ByteMatchStatement": {"SearchString": "x", "FieldToMatch": {"AllQueryArguments": {}}, "TextTransformations": [{"Priority": 1, "Type": "LOWERCASE"}, {"Priority": 0, "Type": "URL_DECODE"}], "PositionalConstraint": "CONTAINS"}}), 40);
-    check(json!({"SqliMatchStatement": {"FieldToMatch": {"JsonBody": {"MatchPattern": {"IncludedPaths": ["/a"]}, "MatchScope": "VALUE", "InvalidFallbackBehavior": "EVALUATE_AS_STRING", "OversizeHandling": "CONTINUE"}}, "TextTransformations": none, "SensitivityLevel": "HIGH"}}), 60);
-    check(json!({"XssMatchStatement": {"FieldToMatch": {"Cookies": {"MatchPattern": {"All": {}}, "MatchScope": "ALL", "OversizeHandling": "NO_MATCH"}}, "TextTransformations": none}}), 40);
-    check(json!({"SizeConstraintStatement": {"FieldToMatch": {"SingleHeader": {"Name": "User-Agent"}}, "ComparisonOperator": "GT", "Size": 10, "TextTransformations": none}}), 1);
-    check(json!({"RegexMatchStatement": {"RegexString": "^/a", "FieldToMatch": {"UriPath": {}}, "TextTransformations": none}}), 3);
-    check(json!({"AndStatement": {"Statements": [{"GeoMatchStatement": {"CountryCodes": ["KR", "XX"]}}, {"NotStatement": {"Statement": {"AsnMatchStatement": {"AsnList": [4766]}}}}]}}), 2);
-    check(json!({"RateBasedStatement": {"Limit": 100, "EvaluationWindowSec": 10, "AggregateKeyType": "CUSTOM_KEYS", "CustomKeys": [{"Header": {"Name": "x", "TextTransformations": none}}, {"IP": {}}]}}), 62);
+    check(
+        json!({"ByteMatchStatement": {"SearchString": "x", "FieldToMatch": {"UriPath": {}}, "TextTransformations": none, "PositionalConstraint": "EXACTLY"}}),
+        2,
+    );
+    check(
+        json!({"ByteMatchStatement": {"SearchString": "x", "FieldToMatch": {"AllQueryArguments": {}}, "TextTransformations": [{"Priority": 1, "Type": "LOWERCASE"}, {"Priority": 0, "Type": "URL_DECODE"}], "PositionalConstraint": "CONTAINS"}}),
+        40,
+    );
+    check(
+        json!({"SqliMatchStatement": {"FieldToMatch": {"JsonBody": {"MatchPattern": {"IncludedPaths": ["/a"]}, "MatchScope": "VALUE", "InvalidFallbackBehavior": "EVALUATE_AS_STRING", "OversizeHandling": "CONTINUE"}}, "TextTransformations": none, "SensitivityLevel": "HIGH"}}),
+        60,
+    );
+    check(
+        json!({"XssMatchStatement": {"FieldToMatch": {"Cookies": {"MatchPattern": {"All": {}}, "MatchScope": "ALL", "OversizeHandling": "NO_MATCH"}}, "TextTransformations": none}}),
+        40,
+    );
+    check(
+        json!({"SizeConstraintStatement": {"FieldToMatch": {"SingleHeader": {"Name": "User-Agent"}}, "ComparisonOperator": "GT", "Size": 10, "TextTransformations": none}}),
+        1,
+    );
+    check(
+        json!({"RegexMatchStatement": {"RegexString": "^/a", "FieldToMatch": {"UriPath": {}}, "TextTransformations": none}}),
+        3,
+    );
+    check(
+        json!({"AndStatement": {"Statements": [{"GeoMatchStatement": {"CountryCodes": ["KR", "XX"]}}, {"NotStatement": {"Statement": {"AsnMatchStatement": {"AsnList": [4766]}}}}]}}),
+        2,
+    );
+    check(
+        json!({"RateBasedStatement": {"Limit": 100, "EvaluationWindowSec": 10, "AggregateKeyType": "CUSTOM_KEYS", "CustomKeys": [{"Header": {"Name": "x", "TextTransformations": none}}, {"IP": {}}]}}),
+        62,
+    );
 }
 
 #[test]
@@ -95,7 +150,8 @@ fn a_search_string_is_base64_only_beyond_doubt() {
 
 #[test]
 fn networks() {
-    let inside = |network: &str, address: &str| Network::parse(network).unwrap().contains(address.parse().unwrap());
+    let inside =
+        |network: &str, address: &str| Network::parse(network).unwrap().contains(address.parse().unwrap());
     assert!(inside("10.0.0.0/8", "10.255.1.2") && !inside("10.0.0.0/8", "11.0.0.1"));
     assert!(inside("2001:db8::/32", "2001:db8:1::1") && !inside("2001:db8::/32", "2001:db9::1"));
     assert!(inside("192.0.2.1/32", "192.0.2.1") && !inside("192.0.2.1/32", "192.0.2.2"));

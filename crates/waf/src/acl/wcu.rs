@@ -39,7 +39,8 @@ fn of(statement: &Statement, bundle: &Bundle) -> u64 {
             2 + keys + rate.scope_down.as_ref().map_or(0, |s| of(s, bundle))
         }
         Statement::ManagedRuleGroup(group) => {
-            managed::find(&group.name).map_or(0, |g| g.capacity) + group.scope_down.as_ref().map_or(0, |s| of(s, bundle))
+            managed::find(&group.name).map_or(0, |g| g.capacity)
+                + group.scope_down.as_ref().map_or(0, |s| of(s, bundle))
         }
         Statement::RuleGroupReference { name, .. } => bundle.groups.get(name).map_or(0, |g| g.capacity),
         Statement::And(list) | Statement::Or(list) => list.iter().map(|s| of(s, bundle)).sum(),

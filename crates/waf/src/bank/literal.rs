@@ -18,8 +18,12 @@ type Set = Vec<Vec<u8>>;
 
 /// The literals in lower case; `None`: there are none worth looking for.
 pub(super) fn required(pattern: &str, ours: bool) -> Option<Set> {
-    let mut parser =
-        ParserBuilder::new().unicode(false).utf8(false).case_insensitive(ours).dot_matches_new_line(ours).build();
+    let mut parser = ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .case_insensitive(ours)
+        .dot_matches_new_line(ours)
+        .build();
     let mut set = required_of(&parser.parse(pattern).ok()?)?;
     set.sort();
     set.dedup();
@@ -65,7 +69,9 @@ fn exact(hir: &Hir) -> Option<Set> {
         }
         HirKind::Repetition(_) => return None,
         HirKind::Capture(c) => exact(&c.sub)?,
-        HirKind::Concat(list) => list.iter().try_fold(vec![Vec::new()], |all, h| product(&all, &exact(h)?))?,
+        HirKind::Concat(list) => {
+            list.iter().try_fold(vec![Vec::new()], |all, h| product(&all, &exact(h)?))?
+        }
         HirKind::Alternation(list) => {
             let mut set = Vec::new();
             for h in list {
@@ -104,7 +110,9 @@ fn required_of(hir: &Hir) -> Option<Set> {
             let mut choices: Vec<Set> = Vec::new();
             let mut run: Set = vec![Vec::new()];
             for h in list {
-                let longer = exact(h).and_then(|set| product(&run, &set)).filter(|p| p.iter().all(|s| s.len() <= LENGTH_MAX));
+                let longer = exact(h)
+                    .and_then(|set| product(&run, &set))
+                    .filter(|p| p.iter().all(|s| s.len() <= LENGTH_MAX));
                 match longer {
                     Some(longer) => run = longer,
                     None => {

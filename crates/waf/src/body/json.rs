@@ -14,8 +14,11 @@ pub enum Scope {
     Value,
 }
 
+/// Takes what it is, its JSON pointer, its bytes.
+pub(crate) type Found<'f, 'a> = &'f mut dyn FnMut(Scope, &str, Cow<'a, [u8]>);
+
 /// Gives every key and value with its JSON pointer; whether it was one whole, valid document.
-pub fn walk<'a>(body: &'a [u8], found: &mut dyn FnMut(Scope, &str, Cow<'a, [u8]>)) -> bool {
+pub fn walk<'a>(body: &'a [u8], found: Found<'_, 'a>) -> bool {
     let mut reader = Reader { body, at: 0, path: String::new(), found };
     let whole = reader.value(0).is_some();
     reader.space();
@@ -26,7 +29,7 @@ struct Reader<'a, 'f> {
     body: &'a [u8],
     at: usize,
     path: String,
-    found: &'f mut dyn FnMut(Scope, &str, Cow<'a, [u8]>),
+    found: Found<'f, 'a>,
 }
 
 impl<'a> Reader<'a, '_> {
@@ -58,7 +61,10 @@ impl<'a> Reader<'a, '_> {
             b'{' | b'[' => None,
             _ => {
                 let start = self.at;
-                while self.peek().is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.')) {
+                while self
+                    .peek()
+                    .is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.'))
+                {
                     self.at += 1;
                 }
                 let text = &self.body[start..self.at];
@@ -66,7 +72,8 @@ impl<'a> Reader<'a, '_> {
                     return None;
                 }
                 (self.found)(Scope::Value, &self.path, Cow::Borrowed(text));
-                let number = || std::str::from_utf8(text).is_ok_and(|t| t.parse::<f64>().is_ok_and(f64::is_finite));
+                let number =
+                    || std::str::from_utf8(text).is_ok_and(|t| t.parse::<f64>().is_ok_and(f64::is_finite));
                 (matches!(text, b"true" | b"false" | b"null") || number()).then_some(())
             }
         }
@@ -157,7 +164,8 @@ impl<'a> Reader<'a, '_> {
                     self.at += 2;
                     match self.four() {
                         Some(second @ 0xdc00..0xe000) => {
-                            code = 0x10000 + ((u32::from(first) - 0xd800) << 10) + (u32::from(second) - 0xdc00);
+                            code =
+                                0x10000 + ((u32::from(first) - 0xd800) << 10) + (u32::from(second) - 0xdc00);
                         }
                         _ => self.at = back,
                     }

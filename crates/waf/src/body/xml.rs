@@ -31,7 +31,11 @@ fn text<'a>(text: &'a [u8], found: &mut dyn FnMut(Part, &'a [u8], Cow<'a, [u8]>)
     }
 }
 
-fn section<'a>(inner: &'a [u8], end: &[u8], found: &mut dyn FnMut(Part, &'a [u8], Cow<'a, [u8]>)) -> &'a [u8] {
+fn section<'a>(
+    inner: &'a [u8],
+    end: &[u8],
+    found: &mut dyn FnMut(Part, &'a [u8], Cow<'a, [u8]>),
+) -> &'a [u8] {
     let at = memmem::find(inner, end).unwrap_or(inner.len());
     text(&inner[..at], found);
     inner.get(at + end.len()..).unwrap_or_default()

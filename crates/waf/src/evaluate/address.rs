@@ -26,9 +26,11 @@ impl Evaluation<'_, '_> {
         let parts = || value.split(|&b| b == b',').map(address);
         let found: Option<Vec<IpAddr>> = match position {
             ForwardedPosition::First => parts().next().flatten().map(|a| vec![a]),
-            ForwardedPosition::Last => parts().last().flatten().map(|a| vec![a]),
+            ForwardedPosition::Last => parts().next_back().flatten().map(|a| vec![a]),
             // AWS looks at ten.
-            ForwardedPosition::Any => Some(parts().take(10).flatten().collect::<Vec<_>>()).filter(|l| !l.is_empty()),
+            ForwardedPosition::Any => {
+                Some(parts().take(10).flatten().collect::<Vec<_>>()).filter(|l| !l.is_empty())
+            }
         };
         found.map_or(Addresses::Malformed(*fallback), Addresses::These)
     }
@@ -59,7 +61,12 @@ impl Evaluation<'_, '_> {
         self.label(&format!("awswaf:{from}:geo:region:{region}").into());
         let is = countries.contains(&country);
         if is {
-            self.details.push(Detail { condition: "GEO", location: "IP", name: address.to_string(), data: name });
+            self.details.push(Detail {
+                condition: "GEO",
+                location: "IP",
+                name: address.to_string(),
+                data: name,
+            });
         }
         is
     }
@@ -76,7 +83,12 @@ impl Evaluation<'_, '_> {
             at > 0 && ranges.get(at - 1).is_some_and(|(_, to)| address <= *to)
         };
         let Some(found) = list.iter().find(|a| inside(a)) else { return false };
-        self.details.push(Detail { condition: "IP", location: "IP", name: String::new(), data: found.to_string() });
+        self.details.push(Detail {
+            condition: "IP",
+            location: "IP",
+            name: String::new(),
+            data: found.to_string(),
+        });
         true
     }
 
@@ -91,7 +103,12 @@ impl Evaluation<'_, '_> {
         self.label(&format!("awswaf:{from}:asn:{number}").into());
         let is = numbers.contains(&number);
         if is {
-            self.details.push(Detail { condition: "ASN", location: "IP", name: address.to_string(), data: number.to_string() });
+            self.details.push(Detail {
+                condition: "ASN",
+                location: "IP",
+                name: address.to_string(),
+                data: number.to_string(),
+            });
         }
         is
     }

@@ -66,7 +66,14 @@ impl<'e> Evaluation<'_, 'e> {
             data: format!("{count} in {} s, limit {}", rate.window_s, rate.limit),
         });
         let rule = rule.to_owned();
-        self.verdict.rates.push(RateMatch { rule, key: kind, value, limit: rate.limit, window_s: rate.window_s, count });
+        self.verdict.rates.push(RateMatch {
+            rule,
+            key: kind,
+            value,
+            limit: rate.limit,
+            window_s: rate.window_s,
+            count,
+        });
         true
     }
 

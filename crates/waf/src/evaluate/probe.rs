@@ -21,7 +21,8 @@ impl<'e> Evaluation<'_, 'e> {
         match probe {
             Probe::Missing => {
                 let looked = self.inspector.look(look);
-                let missing = (looked.start..looked.end).all(|p| self.inspector.bytes(self.inspector.pairs[p].0).is_empty());
+                let missing = (looked.start..looked.end)
+                    .all(|p| self.inspector.bytes(self.inspector.pairs[p].0).is_empty());
                 if missing {
                     self.found(look, None, "MISSING", 0);
                 }
@@ -62,7 +63,12 @@ impl<'e> Evaluation<'_, 'e> {
         match probe {
             Probe::Patterns(set) => {
                 let pattern = self.inspector.matches(buffer, set)?;
-                let place = self.inspector.plan.bank.find(pattern, self.inspector.bytes(buffer)).map_or(0, |r| r.start);
+                let place = self
+                    .inspector
+                    .plan
+                    .bank
+                    .find(pattern, self.inspector.bytes(buffer))
+                    .map_or(0, |r| r.start);
                 Some(("REGEX", place))
             }
             Probe::Sqli { high } => {
@@ -73,7 +79,9 @@ impl<'e> Evaluation<'_, 'e> {
             Probe::Size { comparison, size } => {
                 comparison.holds(self.inspector.bytes(buffer).len() as u64, *size).then_some(("SIZE", 0))
             }
-            Probe::Bytes { search, position } => bytes(self.inspector.bytes(buffer), search, *position).map(|p| ("BYTES", p)),
+            Probe::Bytes { search, position } => {
+                bytes(self.inspector.bytes(buffer), search, *position).map(|p| ("BYTES", p))
+            }
             Probe::Offsite => self.offsite(buffer).then_some(("OFFSITE", 0)),
             Probe::Missing => None,
         }
@@ -135,13 +143,17 @@ fn host_of(url: &[u8]) -> Option<&[u8]> {
 /// AWS's word for the part.
 fn location(on: &On) -> &'static str {
     match &on.field {
-        Field::SingleHeader(_) | Field::Headers { .. } | Field::Ours(Ours::HeaderValues | Ours::Referer) => "HEADER",
+        Field::SingleHeader(_) | Field::Headers { .. } | Field::Ours(Ours::HeaderValues | Ours::Referer) => {
+            "HEADER"
+        }
         Field::Cookies { .. } | Field::Ours(Ours::CookieValues | Ours::CookieNames) => "COOKIE",
         Field::SingleQueryArgument(_) => "SINGLE_QUERY_ARG",
         Field::AllQueryArguments | Field::Ours(Ours::QueryValues | Ours::QueryNames) => "ALL_QUERY_ARGS",
         Field::UriPath => "URI",
         Field::QueryString => "QUERY_STRING",
-        Field::Body(_) | Field::Ours(Ours::BodyValues | Ours::BodyNames | Ours::FileNames | Ours::Files) => "BODY",
+        Field::Body(_) | Field::Ours(Ours::BodyValues | Ours::BodyNames | Ours::FileNames | Ours::Files) => {
+            "BODY"
+        }
         Field::JsonBody { .. } => "JSON_BODY",
         Field::Method => "METHOD",
         Field::HeaderOrder(_) => "HEADER_ORDER",

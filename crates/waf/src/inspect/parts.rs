@@ -10,9 +10,11 @@ use crate::{
 
 /// A body in pieces.
 pub(super) struct ParsedBody<'r> {
-    pieces: Vec<(Part, Cow<'r, [u8]>, Cow<'r, [u8]>)>,
+    pieces: Vec<Piece<'r>>,
 }
 
+/// What it is, its name, its bytes.
+type Piece<'r> = (Part, Cow<'r, [u8]>, Cow<'r, [u8]>);
 type Pair<'r> = (&'r [u8], &'r [u8]);
 
 impl<'r> Inspector<'r, '_> {
@@ -24,7 +26,10 @@ impl<'r> Inspector<'r, '_> {
             Field::UriPath => self.push_value(Cow::Borrowed(b""), Cow::Borrowed(request.path)),
             Field::QueryString => self.push_value(Cow::Borrowed(b""), Cow::Borrowed(request.query)),
             Field::Method => self.push_value(Cow::Borrowed(b""), Cow::Borrowed(request.method.as_bytes())),
-            Field::UriFragment(fallback) => return self.or_fallback((!request.fragment.is_empty()).then_some(request.fragment), *fallback),
+            Field::UriFragment(fallback) => {
+                return self
+                    .or_fallback((!request.fragment.is_empty()).then_some(request.fragment), *fallback);
+            }
             Field::Ja3(fallback) => return self.or_fallback(request.ja3.map(str::as_bytes), *fallback),
             Field::Ja4(fallback) => return self.or_fallback(request.ja4.map(str::as_bytes), *fallback),
             Field::SingleHeader(name) => {
@@ -52,7 +57,8 @@ impl<'r> Inspector<'r, '_> {
                 return (self.pairs_of(cookies(self.request.headers), pick, *scope, "REQUEST_COOKIES"), None);
             }
             Field::HeaderOrder(_) => {
-                let names: Vec<String> = request.headers.iter().take(HEADERS_MAX).map(|h| h.name.to_ascii_lowercase()).collect();
+                let names: Vec<String> =
+                    request.headers.iter().take(HEADERS_MAX).map(|h| h.name.to_ascii_lowercase()).collect();
                 self.push_value(Cow::Borrowed(b""), Cow::Owned(names.join(":").into_bytes()));
                 return (request.headers.len() > HEADERS_MAX, None);
             }
@@ -90,7 +96,13 @@ impl<'r> Inspector<'r, '_> {
         }
     }
 
-    fn pairs_of(&mut self, all: impl Iterator<Item = Pair<'r>>, pick: &Pick, scope: Scope, what: &'static str) -> bool {
+    fn pairs_of(
+        &mut self,
+        all: impl Iterator<Item = Pair<'r>>,
+        pick: &Pick,
+        scope: Scope,
+        what: &'static str,
+    ) -> bool {
         let mut bytes = 0;
         for (count, (name, value)) in all.enumerate() {
             bytes += name.len() + value.len();
@@ -204,9 +216,8 @@ impl<'r> Inspector<'r, '_> {
 
     fn pieces(&mut self, parts: &[Part]) {
         if self.parsed.is_none() {
-            let over = self.body_is_over();
+            self.body_is_over();
             let body = &self.request.body[..self.request.body.len().min(self.body_limit)];
-            let _ = over;
             self.parsed = Some(parse(self.request.header("content-type"), body));
         }
         let Some(parsed) = self.parsed.take() else { return };
@@ -220,7 +231,7 @@ impl<'r> Inspector<'r, '_> {
 }
 
 fn parse<'r>(content_type: Option<&'r [u8]>, body: &'r [u8]) -> ParsedBody<'r> {
-    let mut pieces: Vec<(Part, Cow<'r, [u8]>, Cow<'r, [u8]>)> = Vec::new();
+    let mut pieces: Vec<Piece<'r>> = Vec::new();
     if body.is_empty() {
         return ParsedBody { pieces };
     }
@@ -236,9 +247,11 @@ fn parse<'r>(content_type: Option<&'r [u8]>, body: &'r [u8]) -> ParsedBody<'r> {
                 pieces.push((Part::Value, Cow::Borrowed(b""), Cow::Borrowed(body)));
             }
         }
-        Kind::Multipart => body::multipart(content_type.unwrap_or_default(), body, &mut |part, name, value| {
-            pieces.push((part, Cow::Borrowed(name), value));
-        }),
+        Kind::Multipart => {
+            body::multipart(content_type.unwrap_or_default(), body, &mut |part, name, value| {
+                pieces.push((part, Cow::Borrowed(name), value));
+            })
+        }
         Kind::Xml => {
             body::xml(body, &mut |part, name, value| pieces.push((part, Cow::Borrowed(name), value)));
             // A document type is an attack by itself, and stands between the pieces.
@@ -264,17 +277,17 @@ fn arguments(query: &[u8]) -> impl Iterator<Item = Pair<'_>> {
 
 fn cookies<'r>(headers: &'r [crate::request::Header<'r>]) -> impl Iterator<Item = Pair<'r>> {
     let lines = headers.iter().filter(|h| h.name.eq_ignore_ascii_case("cookie"));
-    lines.flat_map(|h| h.value.split(|&b| b == b';')).map(<[u8]>::trim_ascii).filter(|c| !c.is_empty()).map(|cookie| {
-        match memchr::memchr(b'=', cookie) {
+    lines.flat_map(|h| h.value.split(|&b| b == b';')).map(<[u8]>::trim_ascii).filter(|c| !c.is_empty()).map(
+        |cookie| match memchr::memchr(b'=', cookie) {
             Some(at) => (&cookie[..at], &cookie[at + 1..]),
             None => (&[] as &[u8], cookie),
-        }
-    })
+        },
+    )
 }
 
-/// A short word of letters, digits and the marks that names have: no attack fits in, and almost every name is one.
+/// Three letters or digits: no attack fits in.
 fn is_plain_name(name: &[u8]) -> bool {
-    name.len() <= 8 && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    name.len() <= 3 && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
 /// Headers whose content is the client's own choice. The others are the protocol's, are long, random or full of marks

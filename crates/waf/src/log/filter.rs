@@ -25,7 +25,8 @@ impl Redaction {
         for item in Node::root(value).items(0..=100)? {
             match item.the_one(&["SingleHeader", "UriPath", "QueryString", "Method"])? {
                 ("SingleHeader", inner) => {
-                    out.headers.push(inner.fields(&["Name"])?.need("Name")?.text(1..=64)?.to_ascii_lowercase());
+                    out.headers
+                        .push(inner.fields(&["Name"])?.need("Name")?.text(1..=64)?.to_ascii_lowercase());
                 }
                 ("UriPath", _) => out.path = true,
                 ("QueryString", _) => out.query = true,
@@ -110,9 +111,9 @@ impl LogFilter {
                     ("ActionCondition", inner) => {
                         Condition::Action(inner.fields(&["Action"])?.need("Action")?.one_of(&actions)?)
                     }
-                    (_, inner) => {
-                        Condition::Label(inner.fields(&["LabelName"])?.need("LabelName")?.text(1..=1024)?.to_owned())
-                    }
+                    (_, inner) => Condition::Label(
+                        inner.fields(&["LabelName"])?.need("LabelName")?.text(1..=1024)?.to_owned(),
+                    ),
                 });
             }
             filters.push(Filter {
@@ -128,13 +129,20 @@ impl LogFilter {
     pub fn keeps(&self, verdict: &Verdict) -> bool {
         let holds = |condition: &Condition| match condition {
             Condition::Label(name) => verdict.labels.iter().any(|l| **l == **name),
-            Condition::Action("EXCLUDED_AS_COUNT") => verdict.groups.iter().flat_map(|g| &g.others).any(|m| m.excluded),
+            Condition::Action("EXCLUDED_AS_COUNT") => {
+                verdict.groups.iter().flat_map(|g| &g.others).any(|m| m.excluded)
+            }
             Condition::Action(action) => {
                 verdict.outcome.name() == *action
-                    || verdict.others.iter().chain(verdict.groups.iter().flat_map(|g| &g.others)).any(|m| m.action == *action)
+                    || verdict
+                        .others
+                        .iter()
+                        .chain(verdict.groups.iter().flat_map(|g| &g.others))
+                        .any(|m| m.action == *action)
             }
         };
-        let fits = |f: &&Filter| if f.all { f.conditions.iter().all(holds) } else { f.conditions.iter().any(holds) };
+        let fits =
+            |f: &&Filter| if f.all { f.conditions.iter().all(holds) } else { f.conditions.iter().any(holds) };
         self.filters.iter().find(fits).map_or(self.keep_by_default, |f| f.keep)
     }
 }

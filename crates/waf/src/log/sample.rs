@@ -35,6 +35,9 @@ impl Samples {
     ///
     /// More than ten a second of one rule are not kept one by one: the next one that is kept weighs as many.
     pub fn take(&mut self, request: &RequestView<'_>, verdict: &Verdict) {
+        if !verdict.sampled {
+            return;
+        }
         let rule = &verdict.terminating.rule;
         let list = self.rules.entry(rule.clone()).or_default();
         while list.front().is_some_and(|s| s.now_ms + KEPT_MS < request.now_ms) {

@@ -65,7 +65,8 @@ impl Reader {
                     }
                 }
                 "fields" => {
-                    let (name, list) = rest.split_once(' ').ok_or_else(|| at("write `fields NAME FIELD…`".into()))?;
+                    let (name, list) =
+                        rest.split_once(' ').ok_or_else(|| at("write `fields NAME FIELD…`".into()))?;
                     let list = self.fields(list).map_err(at)?;
                     self.fields.insert(name.to_owned(), list);
                 }
@@ -76,10 +77,18 @@ impl Reader {
                         return Err(at("write `rule NAME label LABEL`".into()));
                     };
                     let group = self.groups.last_mut().ok_or_else(|| at("a rule before its group".into()))?;
-                    group.rules.push(ManagedRule { name: name.into(), label: label.into(), clauses: Vec::new() });
+                    group.rules.push(ManagedRule {
+                        name: name.into(),
+                        label: label.into(),
+                        clauses: Vec::new(),
+                    });
                 }
                 "in" => {
-                    let clause = line.split(" && ").map(|t| self.test(t)).collect::<Result<Vec<_>, _>>().map_err(at)?;
+                    let clause = line
+                        .split(" && ")
+                        .map(|t| self.test(t))
+                        .collect::<Result<Vec<_>, _>>()
+                        .map_err(at)?;
                     let rule = self.groups.last_mut().and_then(|g| g.rules.last_mut());
                     rule.ok_or_else(|| at("`in` outside of a rule".into()))?.clauses.push(clause);
                 }

@@ -45,7 +45,9 @@ pub(super) fn cmd_line_win(input: &[u8]) -> Option<Vec<u8>> {
 /// What a Unix shell throws away inside of a word: quotes, backslashes, empty expansions (`$@`, `$*`, `$9`); `$IFS` and
 /// runs of blanks are one space. Line ends and separators stay: they begin a new command.
 pub(super) fn cmd_line_unix(input: &[u8]) -> Option<Vec<u8>> {
-    if !input.iter().any(|b| matches!(b, b'"' | b'\'' | b'\\' | b'$' | b'\t')) && memmem::find(input, b"  ").is_none() {
+    if !input.iter().any(|b| matches!(b, b'"' | b'\'' | b'\\' | b'$' | b'\t'))
+        && memmem::find(input, b"  ").is_none()
+    {
         return None;
     }
     let mut out: Vec<u8> = Vec::with_capacity(input.len());
@@ -114,7 +116,10 @@ pub(super) fn remove_comments_char(input: &[u8]) -> Option<Vec<u8>> {
     let mut rest = input;
     while let Some((&b, after)) = rest.split_first() {
         rest = match rest {
-            [b'/', b'*', tail @ ..] | [b'*', b'/', tail @ ..] | [b'-', b'-', tail @ ..] | [b'#', tail @ ..] => tail,
+            [b'/', b'*', tail @ ..]
+            | [b'*', b'/', tail @ ..]
+            | [b'-', b'-', tail @ ..]
+            | [b'#', tail @ ..] => tail,
             [b'<', b'!', b'-', b'-', tail @ ..] => tail,
             _ => {
                 out.push(b);

@@ -49,7 +49,7 @@ fn six_bits(b: u8) -> Option<u8> {
 
 /// Pairs of hexadecimal digits, if the whole input is made of them.
 pub(super) fn hex(input: &[u8]) -> Option<Vec<u8>> {
-    if input.is_empty() || input.len() % 2 != 0 {
+    if input.is_empty() || !input.len().is_multiple_of(2) {
         return None;
     }
     input.chunks_exact(2).map(|pair| hex_byte(pair[0], pair[1])).collect()

@@ -120,7 +120,8 @@ fn entity(input: &[u8], out: &mut Vec<u8>) -> usize {
     let name = &input[1..=name];
     for (known, stands_for) in NAMED {
         // The four that HTML has always had are taken without their semicolon, too.
-        let whole = name.eq_ignore_ascii_case(known) && (input.get(1 + known.len()) == Some(&b';') || known.len() <= 4);
+        let whole = name.eq_ignore_ascii_case(known)
+            && (input.get(1 + known.len()) == Some(&b';') || known.len() <= 4);
         if whole {
             out.extend_from_slice(stands_for);
             return semicolon(1 + known.len());
@@ -176,7 +177,8 @@ fn braced(input: &[u8]) -> Option<(u16, usize)> {
     if digits == 0 || input.get(digits) != Some(&b'}') {
         return None;
     }
-    let code = input[..digits].iter().fold(0u32, |code, &b| code << 4 & 0xffff | u32::from(nibble(b).unwrap_or(0)));
+    let code =
+        input[..digits].iter().fold(0u32, |code, &b| code << 4 & 0xffff | u32::from(nibble(b).unwrap_or(0)));
     Some((u16::try_from(code).ok()?, digits + 1))
 }
 
@@ -223,7 +225,8 @@ pub(super) fn css(input: &[u8]) -> Option<Vec<u8>> {
         }
         let digits = after.iter().take(6).take_while(|b| b.is_ascii_hexdigit()).count();
         if digits > 0 {
-            let code = after[..digits].iter().fold(0u32, |code, &b| code << 4 | u32::from(nibble(b).unwrap_or(0)));
+            let code =
+                after[..digits].iter().fold(0u32, |code, &b| code << 4 | u32::from(nibble(b).unwrap_or(0)));
             let [.., high, low] = code.to_be_bytes();
             out.push(narrow(u16::from_be_bytes([high, low])));
             rest = &after[digits..];
@@ -292,5 +295,5 @@ pub(super) fn utf8_to_unicode(input: &[u8]) -> Option<Vec<u8>> {
         }
         out.extend_from_slice(chunk.invalid());
     }
-    Some(out)
+    (out != input).then_some(out)
 }

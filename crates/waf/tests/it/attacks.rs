@@ -19,7 +19,8 @@ fn crs(folder: &Path) -> Vec<Case> {
     let level_1: std::collections::BTreeSet<&str> = level_1.split_whitespace().collect();
     let mut cases = Vec::new();
     let mut files = Vec::new();
-    for group in fs::read_dir(folder.join("crs-regression")).unwrap().flatten().filter(|e| e.path().is_dir()) {
+    for group in fs::read_dir(folder.join("crs-regression")).unwrap().flatten().filter(|e| e.path().is_dir())
+    {
         files.extend(fs::read_dir(group.path()).unwrap().flatten().map(|f| f.path()));
     }
     files.sort();
@@ -32,7 +33,8 @@ fn crs(folder: &Path) -> Vec<Case> {
             for stage in test["stages"].as_vec().into_iter().flatten() {
                 let attack = level_1.contains(id.as_str());
                 let log = &stage["output"]["log"];
-                let negative = log["no_expect_ids"].as_vec().is_some_and(|l| !l.is_empty()) && log["expect_ids"].is_badvalue();
+                let negative = log["no_expect_ids"].as_vec().is_some_and(|l| !l.is_empty())
+                    && log["expect_ids"].is_badvalue();
                 if attack || negative && (930_000..945_000).contains(&rule) {
                     cases.push(Case { id: id.clone(), attack, request: request(&stage["input"]) });
                 }
@@ -149,7 +151,8 @@ fn the_attacks_of_libinjection_are_blocked_and_its_false_positives_pass() {
     let (mut attacks, mut blocked) = (0, 0);
     let (mut innocents, mut passed) = (0, 0);
     let verbose = std::env::var_os("GHOSTLIGHT_WAF_VERBOSE").is_some();
-    let mut files: Vec<_> = fs::read_dir(folder.join("libinjection")).unwrap().flatten().map(|e| e.path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(folder.join("libinjection")).unwrap().flatten().map(|e| e.path()).collect();
     files.sort();
     for file in files {
         let name = file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
@@ -181,13 +184,19 @@ fn the_attacks_of_libinjection_are_blocked_and_its_false_positives_pass() {
                 passed += i32::from(!block);
             }
             if verbose && block != attack {
-                println!("{name}: {} {}", String::from_utf8_lossy(line), if block { why(&verdict) } else { "missed".into() });
+                println!(
+                    "{name}: {} {}",
+                    String::from_utf8_lossy(line),
+                    if block { why(&verdict) } else { "missed".into() }
+                );
             }
         }
     }
     let share = 100.0 * f64::from(blocked) / f64::from(attacks);
     let passing = 100.0 * f64::from(passed) / f64::from(innocents);
-    println!("libinjection: {blocked} of {attacks} attacks blocked ({share:.2} %), {passed} of {innocents} false positives pass ({passing:.2} %)");
+    println!(
+        "libinjection: {blocked} of {attacks} attacks blocked ({share:.2} %), {passed} of {innocents} false positives pass ({passing:.2} %)"
+    );
     assert!(share >= 99.9, "{share:.2} %");
     assert!(passing >= 93.0, "{passing:.2} %");
 }

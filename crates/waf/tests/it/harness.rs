@@ -47,7 +47,8 @@ impl Request {
     }
 
     pub(crate) fn judge(&self, engine: &Engine) -> Verdict {
-        let headers: Vec<Header<'_>> = self.headers.iter().map(|(name, value)| Header { name, value }).collect();
+        let headers: Vec<Header<'_>> =
+            self.headers.iter().map(|(name, value)| Header { name, value }).collect();
         let target = self.target.split(|&b| b == b'#').next().unwrap_or_default();
         let at = target.iter().position(|&b| b == b'?');
         let (path, query) = at.map_or((target, &[] as &[u8]), |at| (&target[..at], &target[at + 1..]));
@@ -85,7 +86,8 @@ pub(crate) fn example() -> &'static Engine {
 /// Public corpora, which are no part of the repository; `None`, with the reason said, where there are none. In CI their
 /// absence is a failure.
 pub(crate) fn corpus() -> Option<PathBuf> {
-    let path = std::env::var_os("GHOSTLIGHT_WAF_CORPUS").map_or_else(|| root().join("../shared/waf"), PathBuf::from);
+    let path =
+        std::env::var_os("GHOSTLIGHT_WAF_CORPUS").map_or_else(|| root().join("../shared/waf"), PathBuf::from);
     if path.join("crs-level-1.txt").is_file() {
         return Some(path);
     }

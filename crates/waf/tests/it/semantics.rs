@@ -40,7 +40,12 @@ fn path(search: &str) -> Value {
 fn the_first_terminating_rule_by_priority_ends_and_count_goes_on() {
     let value = acl(json!([
         rule("block", 30, path("/"), json!({"Block": {}})),
-        rule("allow", 20, path("/health"), json!({"Allow": {"CustomRequestHandling": {"InsertHeaders": [{"Name": "probe", "Value": "1"}]}}})),
+        rule(
+            "allow",
+            20,
+            path("/health"),
+            json!({"Allow": {"CustomRequestHandling": {"InsertHeaders": [{"Name": "probe", "Value": "1"}]}}})
+        ),
         rule("count", 10, path("/"), json!({"Count": {}})),
     ]));
     let engine = engine(&value);
@@ -54,9 +59,15 @@ fn the_first_terminating_rule_by_priority_ends_and_count_goes_on() {
 
 #[test]
 fn a_custom_response_has_its_code_headers_and_body() {
-    let mut value = acl(json!([rule("b", 1, path("/"), json!({"Block": {"CustomResponse":
-        {"ResponseCode": 429, "CustomResponseBodyKey": "slow", "ResponseHeaders": [{"Name": "Retry-After", "Value": "60"}]}}}))]));
-    value["CustomResponseBodies"] = json!({"slow": {"ContentType": "APPLICATION_JSON", "Content": "{\"slow\":true}"}});
+    let mut value = acl(json!([rule(
+        "b",
+        1,
+        path("/"),
+        json!({"Block": {"CustomResponse":
+        {"ResponseCode": 429, "CustomResponseBodyKey": "slow", "ResponseHeaders": [{"Name": "Retry-After", "Value": "60"}]}}})
+    )]));
+    value["CustomResponseBodies"] =
+        json!({"slow": {"ContentType": "APPLICATION_JSON", "Content": "{\"slow\":true}"}});
     let response = Request::new("GET", "/").judge(&engine(&value)).response.unwrap();
     assert_eq!(response.status, 429);
     assert_eq!(response.headers, [("Retry-After".to_owned(), "60".to_owned())]);
@@ -83,11 +94,17 @@ fn a_groups_rules_can_be_overridden_excluded_counted_and_scoped_down() {
         statement.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         json!({"ManagedRuleGroupStatement": statement})
     };
-    let judge = |more: Value, over: &str| attack.judge(&engine(&acl(json!([group("g", 1, managed(more), over)]))));
+    let judge =
+        |more: Value, over: &str| attack.judge(&engine(&acl(json!([group("g", 1, managed(more), over)]))));
     let verdict = judge(json!({}), "None");
     assert_eq!(verdict.outcome, Outcome::Block);
     assert_eq!(verdict.terminating.within.as_deref(), Some("CrossSiteScripting_QUERYARGUMENTS"));
-    assert!(verdict.labels.iter().any(|l| &**l == "awswaf:managed:aws:core-rule-set:CrossSiteScripting_QueryArguments"));
+    assert!(
+        verdict
+            .labels
+            .iter()
+            .any(|l| &**l == "awswaf:managed:aws:core-rule-set:CrossSiteScripting_QueryArguments")
+    );
     let verdict = judge(json!({}), "Count");
     assert_eq!(verdict.outcome, Outcome::Allow);
     assert_eq!(verdict.groups[0].terminating.as_ref().unwrap().overridden, Some("BLOCK"));
@@ -96,13 +113,17 @@ fn a_groups_rules_can_be_overridden_excluded_counted_and_scoped_down() {
     assert_eq!(verdict.outcome, Outcome::Allow);
     assert_eq!(verdict.groups[0].others[0].overridden, Some("BLOCK"));
     assert!(!verdict.labels.is_empty(), "a counted rule labels");
-    assert_eq!(judge(json!({"ExcludedRules": [{"Name": "CrossSiteScripting_QUERYARGUMENTS"}]}), "None").outcome, Outcome::Allow);
+    assert_eq!(
+        judge(json!({"ExcludedRules": [{"Name": "CrossSiteScripting_QUERYARGUMENTS"}]}), "None").outcome,
+        Outcome::Allow
+    );
     assert_eq!(judge(json!({"ScopeDownStatement": path("/only")}), "None").outcome, Outcome::Allow);
 }
 
 #[test]
 fn an_exclusion_reaches_one_parameter_on_one_path() {
-    let statement = json!({"ManagedRuleGroupStatement": {"VendorName": "AWS", "Name": "AWSManagedRulesCommonRuleSet"}});
+    let statement =
+        json!({"ManagedRuleGroupStatement": {"VendorName": "AWS", "Name": "AWSManagedRulesCommonRuleSet"}});
     let bundle = json!({
         "WebACL": acl(json!([group("g", 1, statement, "None")])),
         "Exclusions": [{"Rule": "CrossSiteScripting_QUERYARGUMENTS", "Path": "/edit*", "Parameter": "html"}],
@@ -145,11 +166,16 @@ fn addresses_sets_and_headers() {
     let mut inside = Request::new("GET", "/");
     inside.ip = IpAddr::from([192, 0, 2, 9]);
     assert_eq!(inside.judge(&engine).terminating.rule, "office");
-    let judge = |value: &str| Request::new("GET", "/").header("X-Forwarded-For", value).judge(&engine).outcome;
+    let judge =
+        |value: &str| Request::new("GET", "/").header("X-Forwarded-For", value).judge(&engine).outcome;
     assert_eq!(judge("1.1.1.1, 10.1.2.3"), Outcome::Block);
     assert_eq!(judge("10.1.2.3, 1.1.1.1"), Outcome::Allow);
     assert_eq!(judge("nonsense"), Outcome::Block, "the fallback is MATCH");
-    assert_eq!(Request::new("GET", "/").judge(&engine).outcome, Outcome::Allow, "no such header: it does not apply");
+    assert_eq!(
+        Request::new("GET", "/").judge(&engine).outcome,
+        Outcome::Allow,
+        "no such header: it does not apply"
+    );
 }
 
 #[test]
@@ -159,9 +185,16 @@ fn bodies_are_looked_at_as_what_they_are() {
         if !invalid.is_empty() {
             field["InvalidFallbackBehavior"] = json!(invalid);
         }
-        engine(&acl(json!([rule("r", 1, bytes(json!({"JsonBody": field}), "evil", "CONTAINS", "LOWERCASE"), json!({"Block": {}}))])))
+        engine(&acl(json!([rule(
+            "r",
+            1,
+            bytes(json!({"JsonBody": field}), "evil", "CONTAINS", "LOWERCASE"),
+            json!({"Block": {}})
+        )])))
     };
-    let judge = |engine: &Engine, body: &str| Request::new("POST", "/").body("application/json", body).judge(engine).outcome;
+    let judge = |engine: &Engine, body: &str| {
+        Request::new("POST", "/").body("application/json", body).judge(engine).outcome
+    };
     let plain = json_rule("");
     assert_eq!(judge(&plain, r#"{"a":{"b":["\u0045VIL"]}}"#), Outcome::Block);
     assert_eq!(judge(&plain, r#"{"a":{"c":"evil"},"b":"evil"}"#), Outcome::Allow);

@@ -41,6 +41,13 @@ impl HeadWatch {
     /// The request under way is read completely: the next bytes begin a new head.
     pub(crate) fn next_head(&self) {
         self.0.rearm.store(true, Relaxed);
+        // One that came in the same read is not looked at, and must not be taken for this one.
+        self.0.had_length.store(false, Relaxed);
+    }
+
+    /// Whether the request under way is read completely.
+    pub(crate) fn is_read(&self) -> bool {
+        self.0.rearm.load(Relaxed)
     }
 }
 

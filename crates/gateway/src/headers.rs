@@ -114,6 +114,11 @@ pub(crate) fn request_id(headers: &mut HeaderMap) -> HeaderValue {
     value
 }
 
+/// From whom a request came that the other site's gateway has passed on.
+pub(crate) fn origin(headers: &HeaderMap) -> Option<IpAddr> {
+    headers.get(X_FORWARDED_FOR)?.to_str().ok()?.split(',').next()?.trim().parse().ok()
+}
+
 /// Whether the application asks for this answer to be held.
 pub(crate) fn wants_hold(headers: &HeaderMap) -> bool {
     headers.get_all(HOLD).iter().any(|v| v.as_bytes().eq_ignore_ascii_case(b"required"))

@@ -2,9 +2,10 @@
 //! holds the answers to writes until the standby has them.
 //!
 //! ```text
-//!   listen ─▶ request (the phases, one list) ─▶ route ─▶ upstream (pool) ─▶ application │ peer ─▶ other gateway
-//!                 │                                ▲
-//!                 └─▶ agent (driver) ─▶ hold (the gate: sans-IO)       health, agent: whole snapshots
+//!   listen ─▶ request (the phases, one list) ─▶ rules ─▶ route ─▶ balance ─▶ upstream (pool) ─▶ application
+//!                 │                                      │                       └────▶ other gateway
+//!                 └─▶ agent (driver) ─▶ hold (the gate: sans-IO)
+//!                       what the agent says, rules and fit targets: whole snapshots
 //! ```
 //!
 //! Start reading at [`request`], then [`hold`], then [`park`].
@@ -15,10 +16,10 @@
 //! This crate does not know how replication works or who should be primary: its agent tells.
 
 mod agent;
+mod balance;
 mod body;
 mod framing;
 mod headers;
-mod health;
 pub mod hold;
 mod keys;
 mod listen;
@@ -29,13 +30,14 @@ mod peer;
 mod refusal;
 mod request;
 mod route;
+mod rules;
 mod spill;
 mod status;
 mod upstream;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use model::Site;
+use model::{Site, topology::edge::Routing};
 use runtime::{
     admin::{self, Client},
     listen::ListenError,
@@ -48,7 +50,7 @@ use tokio::{
     sync::{oneshot, watch},
 };
 
-pub use crate::{health::Checks, metrics::GatewayMetrics, spill::SpillLimits};
+pub use crate::{metrics::GatewayMetrics, spill::SpillLimits};
 
 /// Requests under way are finished within this time after the end was asked for.
 const DRAIN: Duration = Duration::from_millis(4_500);
@@ -66,10 +68,10 @@ pub struct Config {
     pub agent: SocketAddr,
     /// The other site's gateway, as reached from here.
     pub peer: SocketAddr,
-    /// The application's instances.
-    pub targets: Vec<SocketAddr>,
-    /// How they are checked.
-    pub checks: Checks,
+    /// The availability zone in which it stands, if that matters.
+    pub zone: Option<String>,
+    /// Rules and target groups.
+    pub routing: Routing,
     /// Whether answers to writes are held.
     pub gate: bool,
     /// How long an answer may be held, in milliseconds.
@@ -173,7 +175,9 @@ impl Gateway {
         let stamp = peer::Stamp::new(&config.site, &keys)
             .ok_or_else(|| GatewayError::SiteName(config.site.clone()))?;
         let (heard_tx, heard) = watch::channel(agent::Heard::default());
-        let (health_tx, health) = watch::channel(health::Health::new(&config.targets, &config.checks));
+        let watcher = balance::watch::Watcher::new(config.zone.clone(), config.routing.clone());
+        let report = watcher.events();
+        let (publish, snapshots) = watch::channel(watcher.snapshot());
 
         let agent = Client::new(config.agent, config.admin_token.clone());
         // These outlive the drain: held answers still need the agent's news.
@@ -182,15 +186,28 @@ impl Gateway {
         let parking = parking::Parking::new(own.clone());
         tokio::spawn(agent::follow_serving(agent, heard_tx, parking.clone(), background.clone()));
         tokio::spawn(parking.clone().keep_time(background.clone()));
-        tokio::spawn(health::watch_targets(config.checks.clone(), health_tx, background.clone()));
+        tokio::spawn(watcher.run(publish, background.clone()));
 
-        let routes =
-            status::routes(config.clone(), heard.clone(), health.clone(), own.clone(), parking.clone());
+        let told = status::Told {
+            config: config.clone(),
+            heard: heard.clone(),
+            snapshots: snapshots.clone(),
+            metrics: own.clone(),
+        };
+        let routes = status::routes(told, parking.clone(), report.clone());
         let api = admin::serve(admin, config.admin_token.clone(), metrics, routes, shutdown.clone());
         let api = tokio::spawn(api);
 
-        let common =
-            listen::Common { settings: config.clone(), keys, stamp, metrics: own, parking, heard, health };
+        let common = listen::Common {
+            settings: config.clone(),
+            keys,
+            stamp,
+            metrics: own,
+            parking,
+            heard,
+            snapshots,
+            report,
+        };
         let mut threads = Vec::new();
         for (n, listener) in visitors.into_iter().enumerate() {
             threads.push(serving_thread(n, listener, common.clone(), shutdown.clone())?);

@@ -1,8 +1,8 @@
 //! Accepting visitors: one single-threaded runtime a core, each with its own listener on the same address
 //! (`SO_REUSEPORT`), its own connections to the application and its own gate.
 //!
-//! Threads share nothing that changes while a request is served, but counters: what the agent says and which
-//! targets are usable arrive as whole new values, and each thread keeps its own copy.
+//! Threads share nothing that changes while a request is served, but counters: what the agent says, the rules and the
+//! fit targets arrive as whole new values, and each thread keeps its own copy.
 
 use std::{
     cell::{Cell, RefCell},
@@ -22,22 +22,22 @@ use runtime::{
 };
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{Notify, watch},
+    sync::{Notify, mpsc, watch},
     task::{LocalSet, spawn_local},
 };
 use tokio_util::task::TaskTracker;
 
 use crate::{
     agent::{GateDriver, Heard},
+    balance::{Event, Shares, Snapshot},
     framing::Watched,
-    health::{Health, Usable},
     hold,
     keys::Keys,
     metrics::GatewayMetrics,
     parking::Parking,
     peer::Stamp,
     request::{self, Settings, Visitor},
-    route::{self, Destination, RoundRobin},
+    route::{self, Destination},
     upstream::Pool,
 };
 
@@ -56,18 +56,23 @@ pub(crate) async fn reuseport(
     address: SocketAddr,
     threads: usize,
 ) -> Result<Vec<std::net::TcpListener>, ListenError> {
-    // With SO_REUSEPORT a second gateway of the same user would silently share the port: ask without it first.
-    let address = listen::tcp(what, address).await.map(|l| l.local_addr().unwrap_or(address))?;
-    (0..threads)
-        .map(|_| {
-            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-            socket.set_reuseaddr(true)?;
-            socket.set_reuseport(true)?;
-            socket.bind(address)?;
-            socket.listen(BACKLOG)?.into_std()
-        })
-        .collect::<std::io::Result<Vec<_>>>()
-        .map_err(|source| ListenError::Refused { what: what.to_owned(), address, source })
+    // With SO_REUSEPORT a second gateway of the same user would silently share the port: ask without it first. A port
+    // that the system chooses is nobody's.
+    if address.port() != 0 {
+        drop(listen::tcp(what, address).await?);
+    }
+    let refused = |source| ListenError::Refused { what: what.to_owned(), address, source };
+    let one = |address: SocketAddr| {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.set_reuseport(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    let first = one(address).map_err(refused)?;
+    let address = first.local_addr().map_err(refused)?;
+    let others = (1..threads).map(|_| one(address)).collect::<std::io::Result<Vec<_>>>().map_err(refused)?;
+    Ok(std::iter::once(first).chain(others).collect())
 }
 
 /// What all threads get at their start.
@@ -79,7 +84,10 @@ pub(crate) struct Common {
     pub(crate) metrics: Arc<GatewayMetrics>,
     pub(crate) parking: Arc<Parking>,
     pub(crate) heard: watch::Receiver<Heard>,
-    pub(crate) health: watch::Receiver<Health>,
+    /// Rules and fit targets, whole.
+    pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Where a thread tells that a target fails.
+    pub(crate) report: mpsc::Sender<Event>,
 }
 
 /// One thread's half of the gateway: what its requests look at.
@@ -91,12 +99,12 @@ pub(crate) struct Edge {
     pub(crate) parking: Arc<Parking>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) gate: Rc<GateDriver>,
-    pub(crate) round_robin: RefCell<RoundRobin>,
     /// Told when the agent has said something new.
     pub(crate) changed: Notify,
     heard: watch::Receiver<Heard>,
     serving: RefCell<Option<Serving>>,
-    usable: RefCell<Rc<Usable>>,
+    shares: RefCell<Rc<Shares>>,
+    report: mpsc::Sender<Event>,
     epoch: Cell<Epoch>,
     /// The number of the agent's words that this thread acts on.
     number: Cell<u64>,
@@ -104,7 +112,7 @@ pub(crate) struct Edge {
 
 impl Edge {
     fn new(common: Common) -> Rc<Edge> {
-        let Common { settings, keys, stamp, metrics, parking, heard, health } = common;
+        let Common { settings, keys, stamp, metrics, parking, heard, mut snapshots, report } = common;
         let limits = hold::Limits {
             hold_max_ms: settings.hold_max_ms,
             barrier_wait_ms: BARRIER_WAIT_MS.min(settings.hold_max_ms),
@@ -112,7 +120,8 @@ impl Edge {
             retry_ms: BARRIER_RETRY_MS,
         };
         let agent = Client::new(settings.agent, settings.admin_token.clone());
-        let usable = health.borrow().usable();
+        let snapshot = snapshots.borrow_and_update().clone();
+        let shares = Shares::new(snapshot, None, settings.threads, &report, &metrics);
         let edge = Rc::new(Edge {
             gate: GateDriver::start(limits, agent, metrics.clone()),
             settings,
@@ -121,16 +130,16 @@ impl Edge {
             metrics,
             parking,
             pool: Pool::new(),
-            round_robin: RefCell::default(),
             changed: Notify::new(),
             heard: heard.clone(),
             serving: RefCell::default(),
-            usable: RefCell::new(Rc::new(usable)),
+            shares: RefCell::new(Rc::new(shares)),
+            report,
             epoch: Cell::new(Epoch(0)),
             number: Cell::new(0),
         });
         edge.hear(&heard.borrow());
-        spawn_local(edge.clone().follow(heard, health));
+        spawn_local(edge.clone().follow(heard, snapshots));
         edge
     }
 
@@ -145,8 +154,8 @@ impl Edge {
     }
 
     /// The targets that may be asked now.
-    pub(crate) fn usable(&self) -> Rc<Usable> {
-        self.usable.borrow().clone()
+    pub(crate) fn shares(&self) -> Rc<Shares> {
+        self.shares.borrow().clone()
     }
 
     /// Whether this site is primary and open, and the agent has said so within `age`.
@@ -178,7 +187,11 @@ impl Edge {
         self.changed.notify_waiters();
     }
 
-    async fn follow(self: Rc<Self>, mut heard: watch::Receiver<Heard>, mut health: watch::Receiver<Health>) {
+    async fn follow(
+        self: Rc<Self>,
+        mut heard: watch::Receiver<Heard>,
+        mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    ) {
         loop {
             tokio::select! {
                 said = heard.changed() => {
@@ -186,10 +199,13 @@ impl Edge {
                     let said = heard.borrow_and_update().clone();
                     self.hear(&said);
                 }
-                said = health.changed() => {
+                said = snapshots.changed() => {
                     if said.is_err() { return }
-                    let usable = health.borrow_and_update().usable();
-                    self.usable.replace(Rc::new(usable));
+                    let snapshot = snapshots.borrow_and_update().clone();
+                    let before = self.shares();
+                    let threads = self.settings.threads;
+                    let shares = Shares::new(snapshot, Some(&before), threads, &self.report, &self.metrics);
+                    self.shares.replace(Rc::new(shares));
                 }
             }
         }

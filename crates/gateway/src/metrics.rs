@@ -17,6 +17,8 @@ use prometheus_client::{
 #[derive(Clone, Debug)]
 pub struct GatewayMetrics {
     requests: Family<Class, Counter>,
+    rule_requests: Family<ByRule, Counter>,
+    target_requests: Family<ByTarget, Counter>,
     by_class: [Counter; 6],
     pub(crate) connections: Gauge,
     pub(crate) held: Gauge,
@@ -40,6 +42,20 @@ struct Class {
     class: &'static str,
 }
 
+/// A counter that was looked up once.
+pub(crate) type Counted = Counter;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByRule {
+    rule: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByTarget {
+    group: String,
+    target: String,
+}
+
 const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl Default for GatewayMetrics {
@@ -50,6 +66,8 @@ impl Default for GatewayMetrics {
         let seconds = || Histogram::new(exponential_buckets(0.000_5, 2.0, 16));
         GatewayMetrics {
             requests,
+            rule_requests: Family::default(),
+            target_requests: Family::default(),
             by_class,
             connections: Gauge::default(),
             held: Gauge::default(),
@@ -71,6 +89,17 @@ impl Default for GatewayMetrics {
 }
 
 impl GatewayMetrics {
+    /// Counts what a rule takes, by its priority.
+    pub(crate) fn rule(&self, rule: &str) -> Counted {
+        self.rule_requests.get_or_create(&ByRule { rule: rule.to_owned() }).clone()
+    }
+
+    /// Counts what is sent to a target.
+    pub(crate) fn target(&self, group: &str, target: &str) -> Counted {
+        let labels = ByTarget { group: group.to_owned(), target: target.to_owned() };
+        self.target_requests.get_or_create(&labels).clone()
+    }
+
     /// Counts an answer to a visitor.
     pub(crate) fn answered(&self, status: u16) {
         if let Some(counter) = self.by_class.get(usize::from(status / 100)).or(self.by_class.first()) {
@@ -83,6 +112,16 @@ impl GatewayMetrics {
         let registry = registry.sub_registry_with_prefix("gateway");
         registry.register("requests", "Answers to visitors, by class of status", self.requests.clone());
         registry.register("connections", "Visitors' open connections", self.connections.clone());
+        registry.register(
+            "rule_requests",
+            "Requests by the priority of the rule that took them, `default` for those that none took",
+            self.rule_requests.clone(),
+        );
+        registry.register(
+            "target_requests",
+            "Requests sent to each target",
+            self.target_requests.clone(),
+        );
         registry.register("held_responses", "Answers that wait for a barrier now", self.held.clone());
         registry.register_with_unit(
             "held",

@@ -3,21 +3,30 @@
 //! ```text
 //!   visitor ─▶ 1 identify    who asks: a visitor, or the other gateway with its token? is it well formed?
 //!              2 strip       hop-by-hop and `Ghostlight-*` headers off; origin and request id on
-//!              3 held?       every method but GET/HEAD/OPTIONS; the reads of a client that was told `unknown`
+//!              ·  inspect    the web ACL's place (crate `waf`): before any rule, for every visitor alike
+//!              3 rule        redirect or fixed answer ─▶ visitor │ else a target group
+//!              4 held?       every method but GET/HEAD/OPTIONS; the reads of a client that was told `unknown`
 //!              ·  park       while a switchover is under way: wait, not forwarded │ too long, too many ─▶ 503 not-sent
-//!              4 route       open here ─▶ local target │ else ─▶ peer's gateway │ nowhere ─▶ 503 not-sent
-//!              5 forward     the epoch is known before; a byte sent is never sent again
+//!              5 route       open here ─▶ local target │ else ─▶ peer's gateway │ nowhere ─▶ 503 not-sent
+//!              ·  choose     one of the group's fit targets │ all full ─▶ 503 not-sent
+//!              6 forward     the epoch is known before; a byte sent is never sent again
 //!                │             └─ broke off after a byte ─▶ 503 unknown
-//!              6 keep        held answers completely: memory, or a nameless file │ others stream
-//!              7 barrier     wait for the commit gate
+//!              7 keep        held answers completely: memory, or a nameless file │ others stream
+//!              8 barrier     wait for the commit gate
 //!                │             └─ epoch changed, too long ─▶ 503 unknown, the client is marked by a cookie
-//!   visitor ◀─ 8 release     looking at the lease's clock once more
+//!   visitor ◀─ 9 release     looking at the lease's clock once more
 //! ```
 //!
-//! Always true here: between phases 5 and 8 nothing of a held answer goes out. An answer of the peer's gateway is
+//! Always true here: between phases 6 and 9 nothing of a held answer goes out. An answer of the peer's gateway is
 //! not held again: its own gate has let it out.
 
-use std::{convert::Infallible, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use http_body_util::BodyExt;
 use hyper::{
@@ -32,6 +41,7 @@ use tokio::time::Instant;
 
 use crate::{
     agent::Outcome,
+    balance::{Shares, select},
     body::{AnswerBody, Upload, VisitorBody},
     framing::HeadWatch,
     headers,
@@ -41,6 +51,7 @@ use crate::{
     peer,
     refusal::{NotSent, Prefers, Refusal, Unknown, WhyUnknown},
     route::Destination,
+    rules,
     spill::{Buffer, Held},
     upstream::{self, Failed},
 };
@@ -49,7 +60,7 @@ use crate::{
 const SERVING_PATH: &str = "/ghostlight/serving";
 /// The agent's last words tell whether this site serves for so long.
 const SERVING_STALE: Duration = Duration::from_millis(3_000);
-/// After all usable targets have refused a connection.
+/// After all fit targets have refused a connection.
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(50);
 
 /// The visitor's connection.
@@ -62,6 +73,8 @@ pub(crate) struct Visitor {
 /// A request that is ready to be forwarded, and what must be remembered of it.
 struct Asked {
     request: Request<VisitorBody>,
+    /// The visitor's own address.
+    source: IpAddr,
     /// Came through the other site's gateway.
     forwarded: bool,
     /// May change something.
@@ -70,6 +83,21 @@ struct Asked {
     held: bool,
     /// Its client carries our cookie.
     marked: bool,
+}
+
+/// The target group that a rule chose.
+struct Route {
+    shares: Rc<Shares>,
+    /// Its place in these shares.
+    group: usize,
+}
+
+/// What a rule says.
+enum Ruled {
+    /// Answer this.
+    Answer(Response<AnswerBody>),
+    /// Forward.
+    To(Route),
 }
 
 /// An answer's head, its body still under way.
@@ -92,6 +120,10 @@ pub(crate) async fn handle(
     let result = answer(&edge, &visitor, Request::from_parts(parts, body)).await;
     let mut response = result.unwrap_or_else(|refusal| refuse(&edge, &refusal, &prefers, reload));
     response.headers_mut().insert(headers::REQUEST_ID, id);
+    if !visitor.heads.is_read() && !matches!(response.body(), AnswerBody::Streamed(_)) {
+        // What is left of an unread request must not be taken for the next one.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     edge.metrics.answered(response.status().as_u16());
     Ok(response)
 }
@@ -108,12 +140,16 @@ async fn answer(
     }
     let asked = identify(edge, visitor, request)?;
     let asked = strip(edge, visitor, asked);
+    let route = match rule(edge, &asked) {
+        Ruled::Answer(answer) => return Ok(answer),
+        Ruled::To(route) => route,
+    };
     let asked = is_held(edge, asked);
     let (writes, held, marked) = (asked.writes, asked.held, asked.marked);
     // Counts as under way from here until its answer is out, its hold included.
     let passage = edge.parking.enter(asked.forwarded).await?;
     edge.knows(passage.heard).await;
-    let answered = forward(edge, asked).await?;
+    let answered = forward(edge, asked, route).await?;
     let (answered, epoch) = match answered {
         Answered { response, epoch: Some(epoch) }
             if edge.settings.gate && (held || headers::wants_hold(response.headers())) =>
@@ -162,7 +198,9 @@ fn identify(edge: &Edge, visitor: &Visitor, request: Request<Incoming>) -> Resul
     let idle = Duration::from_millis(limits.body_idle_ms);
     let request =
         request.map(|body| VisitorBody::new(body, limits.body_bytes_max, idle, visitor.heads.clone()));
-    Ok(Asked { request, forwarded, writes: false, held: false, marked: false })
+    let source = if forwarded { headers::origin(request.headers()) } else { None };
+    let source = source.unwrap_or_else(|| visitor.address.ip());
+    Ok(Asked { request, source, forwarded, writes: false, held: false, marked: false })
 }
 
 /// An `Upgrade` header means something only where `Connection` names it.
@@ -195,7 +233,50 @@ fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
     asked
 }
 
-/// Phase 3: must the answer wait, whatever it says?
+/// Phase 3: what the rules say.
+fn rule(edge: &Edge, asked: &Asked) -> Ruled {
+    let shares = edge.shares();
+    let request = &asked.request;
+    let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    let (path, query) = (request.uri().path(), request.uri().query());
+    let view = rules::View {
+        host,
+        path,
+        query,
+        method: request.method(),
+        headers: request.headers(),
+        source: asked.source,
+    };
+    let (place, action) = shares.snapshot.table.choose(&view);
+    shares.count_rule(place);
+    match action {
+        rules::Action::Forward(groups) => {
+            // A place that is not there leads to no target, and the visitor is told so.
+            let group = groups.pick(rand::random).unwrap_or(usize::MAX);
+            Ruled::To(Route { shares, group })
+        }
+        rules::Action::Redirect(redirect) => {
+            let asking = rules::Asking { protocol: "http", host, path, query };
+            let mut answer = Response::new(AnswerBody::Empty);
+            match redirect.location(&asking) {
+                Some(location) => {
+                    *answer.status_mut() = redirect.status;
+                    answer.headers_mut().insert(header::LOCATION, location);
+                }
+                None => *answer.status_mut() = StatusCode::BAD_REQUEST,
+            }
+            Ruled::Answer(answer)
+        }
+        rules::Action::Fixed(fixed) => {
+            let mut answer = Response::new(AnswerBody::from(fixed.body.clone()));
+            *answer.status_mut() = fixed.status;
+            answer.headers_mut().insert(header::CONTENT_TYPE, fixed.content_type.clone());
+            Ruled::Answer(answer)
+        }
+    }
+}
+
+/// Phase 4: must the answer wait, whatever it says?
 fn is_held(edge: &Edge, mut asked: Asked) -> Asked {
     let reads = matches!(*asked.request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     asked.marked = asked.request.headers().contains_key(header::COOKIE)
@@ -205,12 +286,12 @@ fn is_held(edge: &Edge, mut asked: Asked) -> Asked {
     asked
 }
 
-/// Phases 4 and 5: choose, connect, send once.
+/// Phases 5 and 6: choose, connect, send once.
 ///
 /// While a connection is being made nothing is sent; if the agent says something new meanwhile, the choice is made
 /// again. So a request that waits for a dead peer is served here the moment this site is promoted.
-async fn forward(edge: &Rc<Edge>, asked: Asked) -> Result<Answered, Refusal> {
-    let Asked { mut request, forwarded, writes, held, .. } = asked;
+async fn forward(edge: &Rc<Edge>, asked: Asked, route: Route) -> Result<Answered, Refusal> {
+    let Asked { mut request, source, forwarded, writes, held, .. } = asked;
     let limits = &edge.settings.limits;
     let answer_within = Duration::from_millis(limits.answer_ms);
     if held && edge.gate.held() >= limits.held_max {
@@ -223,11 +304,12 @@ async fn forward(edge: &Rc<Edge>, asked: Asked) -> Result<Answered, Refusal> {
             match destination {
                 Destination::Nowhere => Err(Refusal::NotSent(NotSent::Loop)),
                 Destination::Local(epoch) => {
-                    connect_local(edge).await.map(|c| (c, Some(epoch), answer_within))
+                    let (connection, cookie) = connect_local(edge, &route, &request, source).await?;
+                    Ok((connection, cookie, Some(epoch), answer_within))
                 }
                 Destination::Peer => {
                     let within = peer::answer_within(answer_within, edge.settings.hold_max_ms);
-                    connect_peer(edge).await.map(|c| (c, None, within))
+                    connect_peer(edge).await.map(|c| (c, None, None, within))
                 }
             }
         };
@@ -241,14 +323,19 @@ async fn forward(edge: &Rc<Edge>, asked: Asked) -> Result<Answered, Refusal> {
             continue;
         }
         let Some(connected) = connected else { continue };
-        let (connection, epoch, within) = connected?;
+        let (connection, cookie, epoch, within) = connected?;
         if epoch.is_none() {
             edge.metrics.forwarded.inc();
             edge.stamp.put(request.headers_mut());
         }
         let upload = request.body().progress();
         match connection.exchange(request, within).await {
-            Ok(response) => return Ok(Answered { response, epoch }),
+            Ok(mut response) => {
+                if let Some(cookie) = cookie {
+                    response.headers_mut().append(header::SET_COOKIE, cookie);
+                }
+                return Ok(Answered { response, epoch });
+            }
             Err(Failed::Returned(again)) => {
                 // The pooled connection had ended, unnoticed until now. Nothing was sent.
                 request = *again;
@@ -271,22 +358,51 @@ fn broke_off(epoch: Epoch, why: WhyUnknown, writes: bool) -> Refusal {
     Refusal::Unknown(Unknown { why, epoch, position: None, marks_client: writes })
 }
 
-/// A connection to the next usable target that accepts one; round after round for `accept_ms`, because an instance
-/// that is being restarted or is busy for a moment is no reason to turn a visitor away.
-async fn connect_local(edge: &Edge) -> Result<upstream::Connection, Refusal> {
+/// A connection to a fit target of the group that accepts one, and the cookie that binds the visitor to it. Round after
+/// round for `accept_ms`, because an instance that is being restarted or is busy for a moment is no reason to turn a
+/// visitor away.
+async fn connect_local(
+    edge: &Edge,
+    route: &Route,
+    request: &Request<VisitorBody>,
+    source: IpAddr,
+) -> Result<(upstream::Connection, Option<HeaderValue>), Refusal> {
     let limits = &edge.settings.limits;
     let give_up = Instant::now() + Duration::from_millis(limits.accept_ms);
     loop {
-        let usable = edge.usable();
-        let order: Vec<SocketAddr> = edge.round_robin.borrow_mut().order(&usable).collect();
-        for target in order {
-            match edge.pool.connection(target, Duration::from_millis(limits.connect_ms)).await {
-                Ok(connection) => return Ok(connection),
+        // Targets may have come and gone meanwhile, and the group may stand at another place.
+        let shares = edge.shares();
+        let name = route.shares.at(route.group).map(|(group, _)| group.config.name.as_str());
+        let place = if Rc::ptr_eq(&shares, &route.shares) {
+            Some(route.group)
+        } else {
+            name.and_then(|name| shares.place(name))
+        };
+        let Some((group, share)) = place.and_then(|place| shares.at(place)) else {
+            return Err(Refusal::NotSent(NotSent::NoTarget));
+        };
+        let (headers, path) = (request.headers(), request.uri().path());
+        let asking = select::Asking { headers, path, source, now_ms: Boot::now().as_ms() };
+        let mut tried = Vec::new();
+        while let Some(at) = share.choose(group, &asking, &tried) {
+            let (Some(slot), Some(target)) = (share.slots.get(at), group.fit.get(at)) else { break };
+            let in_flight = slot.begin();
+            match edge.pool.connection(slot.address(), Duration::from_millis(limits.connect_ms)).await {
+                Ok(connection) => {
+                    let cookie = target.identity.set_cookie.as_ref();
+                    let cookie = cookie.filter(|_| !select::is_bound_to(group, at, headers)).cloned();
+                    return Ok((connection.counted(in_flight), cookie));
+                }
                 Err(e) => {
+                    in_flight.failed();
+                    tried.push(at);
                     edge.metrics.connect_failures.inc();
-                    tracing::debug!(%target, "target does not accept: {e}");
+                    tracing::debug!(address = %slot.address(), "target does not accept: {e}");
                 }
             }
+        }
+        if tried.is_empty() && !group.fit.is_empty() {
+            return Err(Refusal::NotSent(NotSent::Full));
         }
         if Instant::now() >= give_up {
             return Err(Refusal::NotSent(NotSent::NoTarget));
@@ -317,7 +433,7 @@ fn pass(
     response.map(AnswerBody::Streamed)
 }
 
-/// Phase 6: keep the whole answer; only after its last byte does a barrier prove anything about it.
+/// Phase 7: keep the whole answer; only after its last byte does a barrier prove anything about it.
 async fn keep(
     edge: &Edge,
     response: Response<upstream::Answer>,
@@ -359,7 +475,7 @@ async fn keep(
     Ok(Response::from_parts(parts, body))
 }
 
-/// Phases 7 and 8's clock: wait for the gate, and look at the lease once more before the answer goes.
+/// Phases 8 and 9's clock: wait for the gate, and look at the lease once more before the answer goes.
 async fn barrier(edge: &Rc<Edge>, epoch: Epoch, writes: bool) -> Result<(), Refusal> {
     let since_ms = Boot::now().as_ms();
     loop {
@@ -380,7 +496,7 @@ async fn barrier(edge: &Rc<Edge>, epoch: Epoch, writes: bool) -> Result<(), Refu
     }
 }
 
-/// Phase 8: out it goes. The barrier covers whatever the client was in doubt about, so its mark goes too.
+/// Phase 9: out it goes. The barrier covers whatever the client was in doubt about, so its mark goes too.
 fn release(mut kept: Response<AnswerBody>, marked: bool) -> Response<AnswerBody> {
     if marked {
         kept.headers_mut().append(header::SET_COOKIE, HeaderValue::from_static(Keys::unmark()));

@@ -5,8 +5,6 @@
 
 use model::{Epoch, Serving};
 
-use crate::health::Usable;
-
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
@@ -31,25 +29,6 @@ pub(crate) fn choose(serving: Option<&Serving>, forwarded: bool) -> Destination 
 /// Whether this site is primary and open to the application.
 pub(crate) fn is_open(serving: &Serving) -> bool {
     serving.primary == serving.site && serving.open
-}
-
-/// Round robin over the targets that may be used.
-#[derive(Debug, Default)]
-pub(crate) struct RoundRobin {
-    next: usize,
-}
-
-impl RoundRobin {
-    /// Every usable target once, beginning one further than last time.
-    pub(crate) fn order<'a>(
-        &mut self,
-        usable: &'a Usable,
-    ) -> impl Iterator<Item = std::net::SocketAddr> + use<'a> {
-        let targets = &usable.0;
-        let begin = if targets.is_empty() { 0 } else { self.next % targets.len() };
-        self.next = begin + 1;
-        targets.iter().skip(begin).chain(targets.iter().take(begin)).copied()
-    }
 }
 
 #[cfg(test)]
@@ -78,18 +57,5 @@ mod tests {
         check(Some(serving("nhn", true)), true, Destination::Nowhere);
         check(None, false, Destination::Peer);
         check(None, true, Destination::Nowhere);
-    }
-
-    #[test]
-    fn every_usable_target_has_its_turn_and_is_tried_once() {
-        let at = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
-        let usable = Usable(vec![at(1), at(2), at(3)]);
-        let mut turn = RoundRobin::default();
-        let mut ports = || turn.order(&usable).map(|a| a.port()).collect::<Vec<_>>();
-        assert_eq!(ports(), [1, 2, 3]);
-        assert_eq!(ports(), [2, 3, 1]);
-        assert_eq!(ports(), [3, 1, 2]);
-        assert_eq!(ports(), [1, 2, 3]);
-        assert_eq!(RoundRobin { next: 7 }.order(&Usable(vec![])).count(), 0);
     }
 }

@@ -1,44 +1,71 @@
-//! The gateway's admin API: `GET /v1/status`, and for switchovers `POST /v1/park` and `POST /v1/unpark`.
+//! The gateway's admin API: `GET /v1/status`; for switchovers `POST /v1/park` and `POST /v1/unpark`; for whoever adds and
+//! removes instances `PUT /v1/target-groups/{name}/targets`.
 
 use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::State,
-    routing::{get, post},
+    extract::{Path, State},
+    http::StatusCode,
+    routing::{get, post, put},
 };
-use model::gateway::{GatewayStatus, ParkReply, ParkRequest, UnparkReply, UnparkRequest};
-use tokio::sync::watch;
+use model::{
+    Site,
+    gateway::{GatewayStatus, ParkReply, ParkRequest, TargetsRequest, UnparkReply, UnparkRequest},
+};
+use tokio::sync::{mpsc, watch};
 
-use crate::{Config, agent::Heard, health::Health, metrics::GatewayMetrics, parking::Parking};
+use crate::{
+    Config,
+    agent::Heard,
+    balance::{Event, Snapshot},
+    metrics::GatewayMetrics,
+    parking::Parking,
+};
 
-pub(crate) fn routes(
-    config: Arc<Config>,
-    heard: watch::Receiver<Heard>,
-    health: watch::Receiver<Health>,
-    metrics: Arc<GatewayMetrics>,
-    parking: Arc<Parking>,
-) -> Router {
+/// What the status is made of.
+#[derive(Clone)]
+pub(crate) struct Told {
+    pub(crate) config: Arc<Config>,
+    pub(crate) heard: watch::Receiver<Heard>,
+    pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) metrics: Arc<GatewayMetrics>,
+}
+
+/// Where wishes for other targets go.
+#[derive(Clone)]
+struct Targets {
+    site: Site,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    tell: mpsc::Sender<Event>,
+}
+
+pub(crate) fn routes(told: Told, parking: Arc<Parking>, tell: mpsc::Sender<Event>) -> Router {
     let parks = Router::new().route("/v1/park", post(park)).route("/v1/unpark", post(unpark));
     let parks = parks.with_state(parking.clone());
-    let status = move || {
-        let Heard { serving, at, .. } = heard.borrow().clone();
+    let state = Targets { site: told.config.site.clone(), snapshots: told.snapshots.clone(), tell };
+    let targets = Router::new().route("/v1/target-groups/{name}/targets", put(set_targets)).with_state(state);
+    let status = move || std::future::ready(Json(told.status(&parking)));
+    Router::new().route("/v1/status", get(status)).merge(parks).merge(targets)
+}
+
+impl Told {
+    fn status(&self, parking: &Parking) -> GatewayStatus {
+        let Heard { serving, at, .. } = self.heard.borrow().clone();
         let age_ms = at.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let status = GatewayStatus {
-            site: config.site.clone(),
+        GatewayStatus {
+            site: self.config.site.clone(),
             serving,
             serving_age_ms: age_ms,
-            gate: config.gate,
-            held: u64::try_from(metrics.held.get()).unwrap_or(0),
-            released_total: metrics.released.get(),
-            unknown_total: metrics.unknown.get(),
+            gate: self.config.gate,
+            held: u64::try_from(self.metrics.held.get()).unwrap_or(0),
+            released_total: self.metrics.released.get(),
+            unknown_total: self.metrics.unknown.get(),
             parked: parking.waiting(),
-            parked_total: metrics.parked_total.get(),
-            targets: health.borrow().status(),
-        };
-        std::future::ready(Json(status))
-    };
-    Router::new().route("/v1/status", get(status)).merge(parks)
+            parked_total: self.metrics.parked_total.get(),
+            targets: self.snapshots.borrow().status.clone(),
+        }
+    }
 }
 
 async fn park(State(parking): State<Arc<Parking>>, Json(request): Json<ParkRequest>) -> Json<ParkReply> {
@@ -50,4 +77,27 @@ async fn unpark(
     Json(request): Json<UnparkRequest>,
 ) -> Json<UnparkReply> {
     Json(UnparkReply { parked: parking.release(request.intent) })
+}
+
+/// 202: it was taken; `GET /v1/status` shows what became of it.
+async fn set_targets(
+    State(state): State<Targets>,
+    Path(group): Path<String>,
+    Json(TargetsRequest { targets }): Json<TargetsRequest>,
+) -> Result<StatusCode, (StatusCode, String)> {
+    let known = state.snapshots.borrow().groups.iter().any(|g| g.config.name == group);
+    if !known {
+        return Err((StatusCode::NOT_FOUND, format!("this gateway has no target group `{group}`")));
+    }
+    if let Some(elsewhere) = targets.iter().find(|t| t.site != state.site) {
+        let words = format!(
+            "{} stands at site `{}`, and this is the gateway of `{}`: ask that site's gateway",
+            elsewhere.address, elsewhere.site, state.site
+        );
+        return Err((StatusCode::BAD_REQUEST, words));
+    }
+    let event = Event::Targets { group: group.as_str().into(), targets };
+    let ended = |_| (StatusCode::SERVICE_UNAVAILABLE, "this gateway is ending".to_owned());
+    state.tell.send(event).await.map_err(ended)?;
+    Ok(StatusCode::ACCEPTED)
 }

@@ -32,6 +32,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    balance::InFlight,
     body::{BoxError, Upload, VisitorBody},
     parking::Passage,
 };
@@ -62,6 +63,8 @@ pub(crate) struct Connection {
     address: SocketAddr,
     sender: SendRequest<VisitorBody>,
     term: CancellationToken,
+    /// Counted at the target until the answer has ended.
+    in_flight: Option<InFlight>,
 }
 
 /// An exchange that brought no answer.
@@ -91,7 +94,8 @@ impl Pool {
     ) -> io::Result<Connection> {
         while let Some(mut idle) = self.take_idle(address) {
             if let Ok(Ok(())) = timeout(READY_WITHIN, idle.sender.ready()).await {
-                return Ok(Connection { pool: self.clone(), address, sender: idle.sender, term: idle.term });
+                let Idle { sender, term, .. } = idle;
+                return Ok(Connection { pool: self.clone(), address, sender, term, in_flight: None });
             }
         }
         self.connect(address, within).await
@@ -125,7 +129,7 @@ impl Pool {
                 tracing::debug!(%address, "upstream connection ended: {e}");
             }
         });
-        Ok(Connection { pool: self.clone(), address, sender, term })
+        Ok(Connection { pool: self.clone(), address, sender, term, in_flight: None })
     }
 
     fn give_back(&self, address: SocketAddr, sender: SendRequest<VisitorBody>, term: CancellationToken) {
@@ -141,6 +145,13 @@ impl Pool {
 }
 
 impl Connection {
+    /// The exchange counts at its target until its answer has ended.
+    pub(crate) fn counted(mut self, in_flight: InFlight) -> Connection {
+        in_flight.sent();
+        self.in_flight = Some(in_flight);
+        self
+    }
+
     /// Sends `request` and waits for the head of its answer.
     pub(crate) async fn exchange(
         mut self,
@@ -149,6 +160,16 @@ impl Connection {
     ) -> Result<Response<Answer>, Failed> {
         let upload = request.body().progress();
         let answer = timeout(within, self.sender.try_send_request(request)).await;
+        if let Some(in_flight) = &self.in_flight {
+            match &answer {
+                Ok(Ok(answer)) => in_flight.answered(answer.status()),
+                // Nothing was sent, we hung up, or the visitor's own body ended it: that says nothing of the target.
+                Ok(Err(e)) if e.message().is_some() => {}
+                _ if self.term.is_cancelled() => {}
+                _ if !matches!(upload.get(), Upload::UnderWay | Upload::Complete) => {}
+                _ => in_flight.failed(),
+            }
+        }
         match answer {
             Ok(Ok(answer)) => Ok(answer.map(|inner| Answer {
                 ended: Cell::new(inner.is_end_stream()),

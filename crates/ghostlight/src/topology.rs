@@ -89,3 +89,6 @@ fn secrets(topology: &Topology) -> Vec<(String, &SecretRef)> {
     all.extend(topology.register.password.iter().map(|p| ("register.password".to_owned(), p)));
     all
 }
+
+#[cfg(test)]
+mod tests;

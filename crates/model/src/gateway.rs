@@ -94,15 +94,62 @@ pub struct UnparkReply {
 /// One instance of the application, as its gateway sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetStatus {
+    /// The target group to which it belongs.
+    #[serde(default)]
+    pub group: String,
+    /// Its name; its address where it has none.
+    #[serde(default)]
+    pub name: String,
     /// Its address.
     pub address: SocketAddr,
+    /// The availability zone in which it stands, if that is known.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// Whether requests are sent to it.
     pub state: TargetState,
-    /// The last failed check in words, while it is not healthy.
+    /// Why not, in ALB's words.
+    #[serde(default)]
+    pub reason: Option<TargetReason>,
+    /// The same in a sentence, e.g. the last failed check.
     pub why: Option<String>,
 }
 
-/// The state of a target, in the words of the load balancers that users know.
+/// `PUT /v1/target-groups/{name}/targets`: the targets of this group at this site are these from now on. Those that are
+/// missing get nothing new and may finish what they have begun; the configuration is asked again at the next start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetsRequest {
+    /// All of them.
+    pub targets: Vec<crate::topology::edge::Target>,
+}
+
+/// Why a target is not asked, in ALB's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TargetReason {
+    /// No check has ended yet.
+    #[serde(rename = "Elb.InitialHealthChecking")]
+    InitialHealthChecking,
+    /// The check was answered with a status that the matcher does not name.
+    #[serde(rename = "Target.ResponseCodeMismatch")]
+    ResponseCodeMismatch,
+    /// The check was not answered in time.
+    #[serde(rename = "Target.Timeout")]
+    Timeout,
+    /// The check could not be sent, or its connection broke.
+    #[serde(rename = "Target.FailedHealthChecks")]
+    FailedHealthChecks,
+    /// It was taken out.
+    #[serde(rename = "Target.DeregistrationInProgress")]
+    DeregistrationInProgress,
+    /// No rule forwards to its group.
+    #[serde(rename = "Target.NotInUse")]
+    NotInUse,
+    /// Visitors' requests failed on it; ALB has no word for this.
+    #[serde(rename = "Ghostlight.Ejected")]
+    Ejected,
+}
+
+/// The state of a target, in ALB's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetState {
@@ -110,6 +157,10 @@ pub enum TargetState {
     Initial,
     /// Enough checks in a row went well.
     Healthy,
-    /// Enough checks in a row failed. Used only when nothing is healthy.
+    /// Enough checks in a row failed, or visitors' requests did. Used only when nothing is healthy.
     Unhealthy,
+    /// It was taken out: it gets nothing new and finishes what it has begun.
+    Draining,
+    /// No rule forwards to its group, so it is not checked.
+    Unused,
 }

@@ -3,6 +3,7 @@
 //! The doc comments of these structs are the file's manual. Unknown keys are errors. Secrets never stand in the
 //! file: only the name of a file or of an environment variable.
 
+pub mod edge;
 mod register;
 
 use std::{
@@ -38,6 +39,12 @@ pub struct Topology {
     pub witness: Witness,
     /// The two sites, by name.
     pub sites: BTreeMap<Site, SiteConfig>,
+    /// Groups of the application's instances, at both sites.
+    #[serde(default, rename = "target_group")]
+    pub target_groups: Vec<edge::TargetGroup>,
+    /// What is done with which requests. What no rule takes goes to the group `default`.
+    #[serde(default, rename = "rule")]
+    pub rules: Vec<edge::Rule>,
 }
 
 /// `[service]`
@@ -351,13 +358,18 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// Its admin API.
     pub admin: SocketAddr,
-    /// The application's instances.
+    /// The availability zone in which the gateway stands, for target groups with `cross_zone = false`.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// The application's instances: the short form of a `[[target_group]]` named `default`.
+    #[serde(default)]
     pub targets: Vec<SocketAddr>,
     /// Whether answers to writes are held (the commit gate). Only the drill that proves the gate's worth turns
     /// it off.
     #[serde(default = "defaults::yes")]
     pub gate: bool,
-    /// The path that tells whether an instance of the application serves: asked with GET, 200..399 is healthy.
+    /// The path that tells whether an instance of the application in `targets` serves: asked with GET, 200..399 is
+    /// healthy. A `[[target_group]]` named `default` has its own `health_check` instead.
     #[serde(default = "defaults::health_path")]
     pub health_path: String,
     /// The largest request body in bytes; larger ones get 413.
@@ -448,13 +460,6 @@ impl Topology {
                     fix: "write the address itself: the name server answers it".into(),
                 });
             }
-            if config.gateway.targets.is_empty() {
-                faults.push(Fault {
-                    key: format!("sites.{site}.gateway.targets"),
-                    what: "no instance of the application is named".into(),
-                    fix: "list at least one address, e.g. targets = [\"127.10.0.11:9000\"]".into(),
-                });
-            }
         }
         for (site, config) in &self.sites {
             if !config.gateway.health_path.starts_with('/') {
@@ -465,6 +470,7 @@ impl Topology {
                 });
             }
         }
+        faults.extend(self.edge_faults());
         faults.extend(self.duplicate_addresses());
         faults.extend(self.policy.faults());
         faults.extend(self.register.faults());

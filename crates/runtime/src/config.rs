@@ -97,15 +97,24 @@ impl Source {
         self.text.bytes().take(byte).filter(|b| *b == b'\n').count() + 1
     }
 
+    /// Entries of an array are named by their number, counted from 0: `rule.2.path`.
     fn line_of(&self, key: &str) -> Option<usize> {
         let root = DeTable::parse(&self.text).ok()?;
         let mut table = root.get_ref();
         let mut line = None;
-        for part in key.split('.') {
+        let mut parts = key.split('.');
+        while let Some(part) = parts.next() {
             let Some((name, value)) = table.iter().find(|(k, _)| k.get_ref() == part) else { break };
             line = Some(self.line_at(name.span().start));
             match value.get_ref() {
                 DeValue::Table(inner) => table = inner,
+                DeValue::Array(entries) => {
+                    let entry = parts.next().and_then(|n| n.parse::<usize>().ok()).and_then(|n| entries.get(n));
+                    let Some(entry) = entry else { break };
+                    line = Some(self.line_at(entry.span().start));
+                    let DeValue::Table(inner) = entry.get_ref() else { break };
+                    table = inner;
+                }
                 _ => break,
             }
         }
@@ -148,5 +157,20 @@ mod tests {
             house.fault("door.port", "taken", "choose another").to_string().starts_with("house.toml:3: ")
         );
         assert!(house.fault("door.lock", "absent", "add it").to_string().starts_with("house.toml:2: "));
+    }
+
+    #[test]
+    fn a_fault_in_an_array_points_at_its_entry() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Rooms {
+            #[allow(dead_code, reason = "only its place in the file is tested")]
+            room: Vec<Door>,
+        }
+        let text = "[[room]]\nport = 1\n\n[[room]]\n# c\nport = 2\n".to_owned();
+        let rooms = parse::<Rooms>(Path::new("house.toml"), text).unwrap();
+        for (key, line) in [("room.0.port", 2), ("room.1.port", 6), ("room.1.lock", 4), ("room.7.port", 1)] {
+            let told = rooms.fault(key, "w", "f").to_string();
+            assert!(told.starts_with(&format!("house.toml:{line}: ")), "{key}: {told}");
+        }
     }
 }

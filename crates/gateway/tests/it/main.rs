@@ -7,9 +7,11 @@
 )]
 
 mod agent;
+mod balance;
 mod gate;
 mod load;
 mod parking;
 mod proxy;
+mod rules;
 mod stage;
 mod standby;

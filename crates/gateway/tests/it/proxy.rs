@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     agent::serving,
-    stage::{App, Stage, config, nowhere},
+    stage::{App, Stage, config, default_group, nowhere, only, reserved},
 };
 
 async fn stage() -> Stage {
@@ -107,8 +107,8 @@ async fn a_request_of_which_a_byte_was_sent_is_never_sent_again() {
     let dying = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = dying.local_addr().unwrap();
     let stage = Stage::new(serving("nhn", 7), |c| {
-        c.targets = vec![at];
-        c.checks.interval_ms = 3_600_000;
+        only(c, &[at]);
+        default_group(c).health_check.interval_ms = 3_600_000;
     })
     .await;
     let mut visitor = stage.send("POST /buy HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc").await;
@@ -132,34 +132,35 @@ async fn a_request_of_which_a_byte_was_sent_is_never_sent_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_accepts_nothing_costs_no_request() {
-    let dead = nowhere().await;
+    let dead = nowhere();
     let stage = Stage::new(serving("nhn", 7), |c| {
         c.gate = false;
-        c.targets.insert(0, dead);
-        c.checks.interval_ms = 3_600_000;
+        let alive = default_group(c).targets[0].address;
+        only(c, &[dead, alive]);
+        default_group(c).health_check.interval_ms = 3_600_000;
     })
     .await;
     for _ in 0..4 {
         let answer = stage.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await;
         assert_eq!(answer.status, 200);
     }
-    let all_dead = Stage::new(serving("nhn", 7), |c| c.targets = vec![dead]).await;
+    let all_dead = Stage::new(serving("nhn", 7), |c| only(c, &[dead])).await;
     let answer = all_dead.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await;
     assert_eq!((answer.status, answer.header("ghostlight-outcome")), (503, "not-sent"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_waits_for_a_target_that_is_being_restarted() {
-    let at = nowhere().await;
+    let (at, socket) = reserved();
     let stage = Stage::new(serving("nhn", 7), |c| {
         c.gate = false;
-        c.targets = vec![at];
+        only(c, &[at]);
         c.limits.accept_ms = 10_000;
     })
     .await;
     let mut visitor = stage.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await;
     assert!(visitor.hears_nothing());
-    let app = App::start_at(at).await;
+    let app = App::start_on(socket.listen(64).unwrap());
     assert_eq!((visitor.answer().await.status, app.asked()), (200, 1));
 }
 
@@ -169,8 +170,8 @@ async fn a_connection_that_the_target_closed_while_unused_costs_no_request() {
     let at = target.local_addr().unwrap();
     let stage = Stage::new(serving("nhn", 7), |c| {
         c.gate = false;
-        c.targets = vec![at];
-        c.checks.interval_ms = 3_600_000;
+        only(c, &[at]);
+        default_group(c).health_check.interval_ms = 3_600_000;
     })
     .await;
     // Serves one request a connection, keeps it open in words, and closes it.
@@ -220,7 +221,7 @@ async fn idle_connections_end_with_the_gateway() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_gateway_on_the_same_address_is_told_who_has_it() {
     let first = stage().await;
-    let config = Config { listen: first.gateway, ..config(first.agent.address, vec![]).await };
+    let config = Config { listen: first.gateway, ..config(first.agent.address, vec![]) };
     let error = Gateway::bind(config).await.err().expect("two gateways share a port").to_string();
     let pid = std::process::id().to_string();
     assert!(error.contains("sites.nhn.gateway.listen") && error.contains(&pid), "{error}");

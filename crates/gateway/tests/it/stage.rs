@@ -17,12 +17,16 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, Uri},
     response::{IntoResponse, Response},
 };
-use gateway::{Checks, Config, Gateway, Limits, SpillLimits};
-use model::{Serving, Site, gateway::GatewayStatus};
+use gateway::{Config, Gateway, Limits, SpillLimits};
+use model::{
+    Serving, Site,
+    gateway::GatewayStatus,
+    topology::edge::{HealthCheck, Routing, TargetGroup},
+};
 use runtime::{admin::Client, metrics::Metrics, process::Shutdown, secret::Secret};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
     time::timeout,
 };
@@ -55,11 +59,10 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) async fn start() -> App {
-        App::start_at(([127, 0, 0, 1], 0).into()).await
+        App::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
-    pub(crate) async fn start_at(address: SocketAddr) -> App {
-        let listener = TcpListener::bind(address).await.unwrap();
+    pub(crate) fn start_on(listener: TcpListener) -> App {
         let app = App { address: listener.local_addr().unwrap(), asked: Arc::default() };
         let routes = Router::new().fallback(application).with_state(app.asked.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -101,22 +104,47 @@ pub(crate) fn large() -> Vec<u8> {
     (0..300_000u32).flat_map(u32::to_be_bytes).collect()
 }
 
-/// An address where nothing listens.
-pub(crate) async fn nowhere() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+/// A port that is taken, but where nothing listens: connections are refused, and nobody else gets it. Listen on it with
+/// [`TcpSocket::listen`].
+pub(crate) fn reserved() -> (SocketAddr, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    (socket.local_addr().unwrap(), socket)
+}
+
+/// An address where nothing listens, now or later.
+pub(crate) fn nowhere() -> SocketAddr {
+    let (address, socket) = reserved();
+    // Taken until these tests end: a port that was given back might be another test's server a moment later.
+    std::mem::forget(socket);
+    address
+}
+
+/// The group that takes what no rule takes.
+pub(crate) fn default_group(config: &mut Config) -> &mut TargetGroup {
+    &mut config.routing.groups[0]
+}
+
+/// These targets only, in the default group.
+pub(crate) fn only(config: &mut Config, targets: &[SocketAddr]) {
+    let site = config.site.clone();
+    let group = default_group(config);
+    group.targets.clear();
+    group.add(&site, targets);
 }
 
 /// A gateway of `nhn` on ports of its own.
-pub(crate) async fn config(agent: SocketAddr, targets: Vec<SocketAddr>) -> Config {
+pub(crate) fn config(agent: SocketAddr, targets: Vec<SocketAddr>) -> Config {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let site = Site::new("nhn");
     Config {
-        site: Site::new("nhn"),
+        routing: Routing::of_targets(&site, &targets, HealthCheck::default()),
+        zone: None,
+        site,
         listen: any,
         admin: any,
         agent,
-        peer: nowhere().await,
-        targets,
-        checks: Checks::default(),
+        peer: nowhere(),
         gate: true,
         hold_max_ms: 10_000,
         admin_token: Secret::new(TOKEN),
@@ -133,7 +161,7 @@ impl Stage {
         let shutdown = Shutdown::new();
         let agent = Agent::start(serving.clone(), shutdown.clone()).await;
         let app = App::start().await;
-        let mut config = config(agent.address, vec![app.address]).await;
+        let mut config = config(agent.address, vec![app.address]);
         adjust(&mut config);
         let gateway = Gateway::bind(config).await.unwrap();
         let (at, admin) = (gateway.address(), gateway.admin_address());

@@ -42,7 +42,7 @@ async fn a_standby_passes_requests_to_the_peer_whose_gate_holds_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_gateways_that_both_believe_the_other_is_primary_pass_a_request_once() {
     // The first passes it to the second, whose own peer would be the first again.
-    let second = standby(nowhere().await).await;
+    let second = standby(nowhere()).await;
     let first = standby(second.gateway).await;
     let answer = first.ask(POST).await;
     assert_eq!((answer.status, answer.header("ghostlight-outcome")), (503, "not-sent"));
@@ -59,7 +59,7 @@ async fn a_visitor_cannot_pretend_to_be_the_peer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_peer_is_away_browsers_see_a_calm_page() {
-    let stage = standby(nowhere().await).await;
+    let stage = standby(nowhere()).await;
     let page = stage.ask("GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n").await;
     assert_eq!((page.status, page.header("content-type")), (503, "text/html; charset=utf-8"));
     assert_eq!((page.header("ghostlight-outcome"), page.header("retry-after")), ("not-sent", "1"));

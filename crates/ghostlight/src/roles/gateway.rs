@@ -2,7 +2,7 @@
 
 use std::{num::NonZero, path::Path, process::ExitCode, thread::available_parallelism};
 
-use gateway::{Checks, Config, Gateway, Limits, SpillLimits};
+use gateway::{Config, Gateway, Limits, SpillLimits};
 use model::Site;
 use runtime::metrics::Metrics;
 
@@ -17,8 +17,8 @@ pub(crate) fn run(config: &Path, site: Site) -> anyhow::Result<ExitCode> {
         admin: edge.admin,
         agent: here.agent.admin,
         peer: here.peer.gateway,
-        targets: edge.targets.clone(),
-        checks: Checks { path: edge.health_path.clone(), ..Checks::default() },
+        zone: edge.zone.clone(),
+        routing: loaded.value.routing(&site),
         gate: edge.gate,
         hold_max_ms: loaded.value.policy.hold_max_ms,
         admin_token: topology::secret(&loaded, &loaded.value.secrets.admin_token)?,
@@ -28,7 +28,8 @@ pub(crate) fn run(config: &Path, site: Site) -> anyhow::Result<ExitCode> {
         site,
     };
     super::serve("gateway", async |shutdown| {
-        let (site, gate, targets) = (config.site.clone(), config.gate, config.targets.clone());
+        let (site, gate) = (config.site.clone(), config.gate);
+        let targets: Vec<_> = config.routing.groups.iter().flat_map(|g| &g.targets).map(|t| t.address).collect();
         let gateway = Gateway::bind(config).await?;
         tracing::info!(%site, listen = %gateway.address(), admin = %gateway.admin_address(), gate, ?targets,
             "taking visitors' requests");

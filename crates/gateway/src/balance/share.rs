@@ -1,0 +1,167 @@
+//! A thread's share of the snapshot: the same targets, and what this thread counts of each.
+//!
+//! Counts outlive a new snapshot: they belong to a group's name and an address.
+
+use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
+
+use hyper::StatusCode;
+use tokio::sync::mpsc;
+
+use super::{Group, Snapshot, Target, health};
+use crate::metrics::{Counted, GatewayMetrics};
+
+/// All groups, as one thread sees them.
+pub(crate) struct Shares {
+    pub(crate) snapshot: Arc<Snapshot>,
+    groups: Vec<Share>,
+    /// Requests by rule; the last one counts what no rule took.
+    rules: Vec<Counted>,
+}
+
+/// A group, as one thread sees it.
+pub(crate) struct Share {
+    name: Arc<str>,
+    /// One for each fit target, in the snapshot's order.
+    pub(crate) slots: Vec<Rc<Slot>>,
+    /// Where the next round begins.
+    pub(crate) turn: Cell<usize>,
+    /// Requests that one thread may have under way at one target; 0: any number.
+    pub(crate) requests_max: u32,
+}
+
+/// What a thread counts of one target.
+pub(crate) struct Slot {
+    key: health::Key,
+    pub(crate) under_way: Cell<u32>,
+    /// Grows by its weight with every choice, shrinks by all weights when it is taken.
+    pub(crate) credit: Cell<i64>,
+    failures: Cell<u32>,
+    /// So many failures in a row are told; 0: never.
+    failures_max: u32,
+    /// Whether the application's own words that it cannot are failures too.
+    on_5xx: bool,
+    report: mpsc::Sender<health::Event>,
+    counted: Counted,
+}
+
+/// A request under way at a target, counted until this is dropped.
+pub(crate) struct InFlight(Rc<Slot>);
+
+impl Shares {
+    /// `before`: whose counts go on. `threads`: how many share the limit of a target.
+    pub(crate) fn new(
+        snapshot: Arc<Snapshot>,
+        before: Option<&Shares>,
+        threads: usize,
+        report: &mpsc::Sender<health::Event>,
+        metrics: &GatewayMetrics,
+    ) -> Shares {
+        let threads = u32::try_from(threads).unwrap_or(1).max(1);
+        let share = |group: &Group| {
+            let name: Arc<str> = group.config.name.as_str().into();
+            let old = before.and_then(|b| b.groups.iter().find(|s| s.name == name));
+            let slot = |target: &Target| {
+                Rc::new(Slot {
+                    key: health::Key { group: name.clone(), address: target.address },
+                    under_way: Cell::new(0),
+                    credit: Cell::new(0),
+                    failures: Cell::new(0),
+                    failures_max: group.config.ejection.failures,
+                    on_5xx: group.config.ejection.on_5xx,
+                    report: report.clone(),
+                    counted: metrics.target(&group.config.name, &target.identity.name),
+                })
+            };
+            // Requests under way hold their slot: one that still has some goes on counting.
+            let slot = |target: &Target| {
+                let busy = old.and_then(|s| s.slots.iter().find(|s| s.is(target, group))).cloned();
+                busy.unwrap_or_else(|| slot(target))
+            };
+            Share {
+                slots: group.fit.iter().map(slot).collect(),
+                turn: Cell::new(old.map_or(0, |s| s.turn.get())),
+                requests_max: group.config.requests_max.div_ceil(threads),
+                name,
+            }
+        };
+        let rules = snapshot.table.priorities().map(|p| p.to_string()).chain(["default".to_owned()]);
+        Shares {
+            groups: snapshot.groups.iter().map(share).collect(),
+            rules: rules.map(|rule| metrics.rule(&rule)).collect(),
+            snapshot,
+        }
+    }
+
+    /// A group by its place in this snapshot.
+    pub(crate) fn at(&self, place: usize) -> Option<(&Group, &Share)> {
+        Some((self.snapshot.groups.get(place)?, self.groups.get(place)?))
+    }
+
+    /// A group's place in this snapshot.
+    pub(crate) fn place(&self, name: &str) -> Option<usize> {
+        self.groups.iter().position(|s| *s.name == *name)
+    }
+
+    /// A rule took a request; `None`: none did.
+    pub(crate) fn count_rule(&self, place: Option<usize>) {
+        if let Some(rule) = place.and_then(|p| self.rules.get(p)).or(self.rules.last()) {
+            rule.inc();
+        }
+    }
+}
+
+impl Slot {
+    fn is(&self, target: &Target, group: &Group) -> bool {
+        let ejection = &group.config.ejection;
+        self.key.address == target.address
+            && (self.failures_max, self.on_5xx) == (ejection.failures, ejection.on_5xx)
+    }
+
+    /// A request begins.
+    pub(crate) fn begin(self: &Rc<Self>) -> InFlight {
+        self.under_way.set(self.under_way.get() + 1);
+        InFlight(self.clone())
+    }
+
+    /// A request failed there.
+    pub(crate) fn failed(&self) {
+        self.failures.set(self.failures.get() + 1);
+        if self.failures_max > 0 && self.failures.get() >= self.failures_max {
+            self.failures.set(0);
+            // Full: others have told worse news already, and the next failure tells again.
+            self.report.try_send(health::Event::Failing(self.key.clone())).ok();
+        }
+    }
+
+    /// Where it accepts connections.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.key.address
+    }
+}
+
+impl InFlight {
+    /// It is being sent.
+    pub(crate) fn sent(&self) {
+        self.0.counted.inc();
+    }
+
+    /// No answer came.
+    pub(crate) fn failed(&self) {
+        self.0.failed();
+    }
+
+    /// An answer's head came.
+    pub(crate) fn answered(&self, status: StatusCode) {
+        if self.0.on_5xx && matches!(status.as_u16(), 502..=504) {
+            self.0.failed();
+        } else {
+            self.0.failures.set(0);
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.under_way.set(self.0.under_way.get().saturating_sub(1));
+    }
+}

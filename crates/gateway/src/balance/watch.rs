@@ -1,0 +1,166 @@
+//! Drives the one [`Core`]: gathers what happens, lets the core decide, checks targets as it says, and publishes whole
+//! snapshots.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::{Request, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use model::{
+    gateway::{TargetReason, TargetState},
+    topology::edge::{HealthCheck, Routing},
+};
+use runtime::{clock::Boot, process::Shutdown};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+    time::MissedTickBehavior,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    Snapshot,
+    health::{Core, Effect, Event, Key, Miss},
+};
+
+/// Events that may wait. Checks wait for room; what serving threads tell is told again if there is none.
+const EVENTS_MAX: usize = 1_024;
+
+/// The core with its first configuration, before anything is checked.
+pub(crate) struct Watcher {
+    core: Core,
+    effects: Vec<Effect>,
+    tell: mpsc::Sender<Event>,
+    events: mpsc::Receiver<Event>,
+}
+
+impl Watcher {
+    /// `zone`: where the gateway stands.
+    pub(crate) fn new(zone: Option<String>, routing: Routing) -> Watcher {
+        let (tell, events) = mpsc::channel(EVENTS_MAX);
+        let (mut core, mut effects) = (Core::new(zone), Vec::new());
+        core.step(Boot::now().as_ms(), Event::Configured(routing), &mut effects);
+        Watcher { core, effects, tell, events }
+    }
+
+    /// Where events go.
+    pub(crate) fn events(&self) -> mpsc::Sender<Event> {
+        self.tell.clone()
+    }
+
+    /// What threads know at their start.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::new(self.core.snapshot())
+    }
+
+    /// Runs until `shutdown`.
+    pub(crate) async fn run(self, snapshots: watch::Sender<Arc<Snapshot>>, shutdown: Shutdown) {
+        let Watcher { mut core, mut effects, tell, mut events } = self;
+        let mut checks: HashMap<Key, AbortOnDropHandle<()>> = HashMap::new();
+        loop {
+            apply(&core, &mut effects, &mut checks, &tell, &snapshots);
+            let due = core.wake_at_ms().map(|at| at.saturating_sub(Boot::now().as_ms()));
+            let event = tokio::select! {
+                Some(event) = events.recv() => event,
+                () = sleep_if(due.map(Duration::from_millis)) => Event::Tick,
+                () = shutdown.cancelled() => return,
+            };
+            core.step(Boot::now().as_ms(), event, &mut effects);
+        }
+    }
+}
+
+async fn sleep_if(due: Option<Duration>) {
+    match due {
+        Some(left) => tokio::time::sleep(left).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn apply(
+    core: &Core,
+    effects: &mut Vec<Effect>,
+    checks: &mut HashMap<Key, AbortOnDropHandle<()>>,
+    tell: &mpsc::Sender<Event>,
+    snapshots: &watch::Sender<Arc<Snapshot>>,
+) {
+    let publish = effects.contains(&Effect::Publish);
+    for effect in effects.drain(..) {
+        match effect {
+            Effect::Watch(key, check) => {
+                let watching = tokio::spawn(keep_checking(key.clone(), check, tell.clone()));
+                checks.insert(key, AbortOnDropHandle::new(watching));
+            }
+            Effect::Unwatch(key) => {
+                checks.remove(&key);
+            }
+            Effect::Publish => {}
+            Effect::Tell { key: Key { group, address }, state: TargetState::Healthy, .. } => {
+                tracing::info!(%group, %address, "target is healthy");
+            }
+            Effect::Tell { key: Key { group, address }, state, why } => {
+                let why = why.unwrap_or_default();
+                tracing::warn!(%group, %address, ?state, why, "target is not asked any more");
+            }
+        }
+    }
+    if publish {
+        snapshots.send_replace(Arc::new(core.snapshot()));
+    }
+}
+
+async fn keep_checking(key: Key, config: HealthCheck, tell: mpsc::Sender<Event>) {
+    let mut interval = tokio::time::interval(Duration::from_millis(config.interval_ms));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let began_ms = Boot::now().as_ms();
+        let result = check(key.address, &config).await;
+        if tell.send(Event::Checked { key: key.clone(), began_ms, result }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// One check on a connection of its own, so that it also tells whether the target still accepts any.
+async fn check(address: SocketAddr, config: &HealthCheck) -> Result<(), Miss> {
+    let failed = |why: String| Miss { reason: TargetReason::FailedHealthChecks, why };
+    let exchange = async {
+        let stream = TcpStream::connect(address).await.map_err(|e| failed(e.to_string()))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(e.to_string()))?;
+        let request = Request::get(&config.path)
+            .header(header::HOST, address.to_string())
+            .header(header::USER_AGENT, "ghostlight-health")
+            .header(header::CONNECTION, "close")
+            .body(Empty::<Bytes>::new())
+            .map_err(|e| failed(e.to_string()))?;
+        let answer = sender.send_request(request);
+        tokio::pin!(answer, connection);
+        let answer = tokio::select! {
+            answer = &mut answer => answer,
+            // The connection may end just after delivering the answer.
+            _ = &mut connection => answer.await,
+        }
+        .map_err(|e| failed(e.to_string()))?;
+        let status = answer.status().as_u16();
+        if config.matcher.matches(status) {
+            return Ok(());
+        }
+        let why = format!("{} answered {status}, not {}", config.path, config.matcher);
+        Err(Miss { reason: TargetReason::ResponseCodeMismatch, why })
+    };
+    match tokio::time::timeout(Duration::from_millis(config.timeout_ms), exchange).await {
+        Ok(result) => result,
+        Err(_) => {
+            let why = format!("no answer within {} ms", config.timeout_ms);
+            Err(Miss { reason: TargetReason::Timeout, why })
+        }
+    }
+}

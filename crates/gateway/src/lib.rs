@@ -15,6 +15,7 @@
 //!
 //! This crate does not know how replication works or who should be primary: its agent tells.
 
+pub mod access;
 mod agent;
 mod balance;
 mod body;
@@ -82,6 +83,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where large held answers go.
     pub spill: SpillLimits,
+    /// Where and how answers are logged; nowhere if not given.
+    pub access: Option<access::Settings>,
     /// How many threads serve visitors; one a core.
     pub threads: usize,
 }

@@ -28,6 +28,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    access,
     agent::{GateDriver, Heard},
     balance::{Event, Shares, Snapshot},
     framing::Watched,
@@ -98,6 +99,7 @@ pub(crate) struct Edge {
     pub(crate) metrics: Arc<GatewayMetrics>,
     pub(crate) parking: Arc<Parking>,
     pub(crate) pool: Rc<Pool>,
+    pub(crate) access: Option<Rc<access::Log>>,
     pub(crate) gate: Rc<GateDriver>,
     /// Told when the agent has said something new.
     pub(crate) changed: Notify,
@@ -122,7 +124,12 @@ impl Edge {
         let agent = Client::new(settings.agent, settings.admin_token.clone());
         let snapshot = snapshots.borrow_and_update().clone();
         let shares = Shares::new(snapshot, None, settings.threads, &report, &metrics);
+        let access = settings.access.clone().map(access::Log::new);
+        if let Some(log) = &access {
+            spawn_local(log.clone().keep_writing());
+        }
         let edge = Rc::new(Edge {
+            access,
             gate: GateDriver::start(limits, agent, metrics.clone()),
             settings,
             keys,

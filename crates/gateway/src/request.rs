@@ -40,6 +40,7 @@ use runtime::clock::Boot;
 use tokio::time::Instant;
 
 use crate::{
+    access::{Counted, Trace},
     agent::Outcome,
     balance::{Shares, select},
     body::{AnswerBody, Upload, VisitorBody},
@@ -88,8 +89,8 @@ struct Asked {
 /// The target group that a rule chose.
 struct Route {
     shares: Rc<Shares>,
-    /// Its place in these shares.
-    group: usize,
+    /// Its place in these shares. None: the routing leads nowhere, and the visitor is told so.
+    group: Option<usize>,
 }
 
 /// What a rule says.
@@ -112,12 +113,16 @@ pub(crate) async fn handle(
     edge: Rc<Edge>,
     visitor: Visitor,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
+) -> Result<Response<Counted>, Infallible> {
     let (mut parts, body) = request.into_parts();
     let prefers = Prefers::of(&parts.headers);
     let reload = parts.method == Method::GET;
     let id = headers::request_id(&mut parts.headers);
-    let result = answer(&edge, &visitor, Request::from_parts(parts, body)).await;
+    let request = Request::from_parts(parts, body);
+    let trace = if edge.access.is_some() { Trace::on() } else { Trace::off() };
+    let from = visitor.address.ip();
+    let entry = edge.access.as_ref().map(|log| log.begin(&request, from, &id, trace.clone()));
+    let result = answer(&edge, &visitor, &trace, request).await;
     let mut response = result.unwrap_or_else(|refusal| refuse(&edge, &refusal, &prefers, reload));
     response.headers_mut().insert(headers::REQUEST_ID, id);
     if !visitor.heads.is_read() && !matches!(response.body(), AnswerBody::Streamed(_)) {
@@ -125,13 +130,14 @@ pub(crate) async fn handle(
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     edge.metrics.answered(response.status().as_u16());
-    Ok(response)
+    Ok(Counted::answer(response, entry))
 }
 
 /// The phases.
 async fn answer(
     edge: &Rc<Edge>,
     visitor: &Visitor,
+    trace: &Trace,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Refusal> {
     if request.uri().path() == SERVING_PATH {
@@ -140,7 +146,7 @@ async fn answer(
     }
     let asked = identify(edge, visitor, request)?;
     let asked = strip(edge, visitor, asked);
-    let route = match rule(edge, &asked) {
+    let route = match rule(edge, &asked, trace) {
         Ruled::Answer(answer) => return Ok(answer),
         Ruled::To(route) => route,
     };
@@ -149,7 +155,7 @@ async fn answer(
     // Counts as under way from here until its answer is out, its hold included.
     let passage = edge.parking.enter(asked.forwarded).await?;
     edge.knows(passage.heard).await;
-    let answered = forward(edge, asked, route).await?;
+    let answered = forward(edge, asked, route, trace).await?;
     let (answered, epoch) = match answered {
         Answered { response, epoch: Some(epoch) }
             if edge.settings.gate && (held || headers::wants_hold(response.headers())) =>
@@ -234,7 +240,7 @@ fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
 }
 
 /// Phase 3: what the rules say.
-fn rule(edge: &Edge, asked: &Asked) -> Ruled {
+fn rule(edge: &Edge, asked: &Asked, trace: &Trace) -> Ruled {
     let shares = edge.shares();
     let request = &asked.request;
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
@@ -249,12 +255,16 @@ fn rule(edge: &Edge, asked: &Asked) -> Ruled {
     };
     let (place, action) = shares.snapshot.table.choose(&view);
     shares.count_rule(place);
+    if asked.forwarded {
+        trace.comes_from(asked.source);
+    }
+    let group = match action {
+        rules::Action::Forward(groups) => groups.pick(rand::random),
+        _ => None,
+    };
+    trace.ruled(&shares, place, group);
     match action {
-        rules::Action::Forward(groups) => {
-            // A place that is not there leads to no target, and the visitor is told so.
-            let group = groups.pick(rand::random).unwrap_or(usize::MAX);
-            Ruled::To(Route { shares, group })
-        }
+        rules::Action::Forward(_) => Ruled::To(Route { shares, group }),
         rules::Action::Redirect(redirect) => {
             let asking = rules::Asking { protocol: "http", host, path, query };
             let mut answer = Response::new(AnswerBody::Empty);
@@ -290,7 +300,12 @@ fn is_held(edge: &Edge, mut asked: Asked) -> Asked {
 ///
 /// While a connection is being made nothing is sent; if the agent says something new meanwhile, the choice is made
 /// again. So a request that waits for a dead peer is served here the moment this site is promoted.
-async fn forward(edge: &Rc<Edge>, asked: Asked, route: Route) -> Result<Answered, Refusal> {
+async fn forward(
+    edge: &Rc<Edge>,
+    asked: Asked,
+    route: Route,
+    trace: &Trace,
+) -> Result<Answered, Refusal> {
     let Asked { mut request, source, forwarded, writes, held, .. } = asked;
     let limits = &edge.settings.limits;
     let answer_within = Duration::from_millis(limits.answer_ms);
@@ -328,6 +343,7 @@ async fn forward(edge: &Rc<Edge>, asked: Asked, route: Route) -> Result<Answered
             edge.metrics.forwarded.inc();
             edge.stamp.put(request.headers_mut());
         }
+        trace.sent_to(connection.address());
         let upload = request.body().progress();
         match connection.exchange(request, within).await {
             Ok(mut response) => {
@@ -372,11 +388,11 @@ async fn connect_local(
     loop {
         // Targets may have come and gone meanwhile, and the group may stand at another place.
         let shares = edge.shares();
-        let name = route.shares.at(route.group).map(|(group, _)| group.config.name.as_str());
+        let chosen = route.group.and_then(|place| route.shares.at(place));
         let place = if Rc::ptr_eq(&shares, &route.shares) {
-            Some(route.group)
+            route.group
         } else {
-            name.and_then(|name| shares.place(name))
+            chosen.and_then(|(group, _)| shares.place(&group.config.name))
         };
         let Some((group, share)) = place.and_then(|place| shares.at(place)) else {
             return Err(Refusal::NotSent(NotSent::NoTarget));

@@ -145,6 +145,11 @@ impl Pool {
 }
 
 impl Connection {
+    /// Where it leads.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The exchange counts at its target until its answer has ended.
     pub(crate) fn counted(mut self, in_flight: InFlight) -> Connection {
         in_flight.sent();

@@ -375,6 +375,31 @@ pub struct Gateway {
     /// The largest request body in bytes; larger ones get 413.
     #[serde(default = "defaults::body_bytes_max")]
     pub body_bytes_max: u64,
+    /// A line for each answer. Default: none.
+    #[serde(default)]
+    pub access_log: Option<AccessLog>,
+}
+
+/// `[sites.<name>.gateway.access_log]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessLog {
+    /// The file to which lines are appended, beside the topology file if relative. It may be moved away at any time.
+    pub file: PathBuf,
+    /// How a line looks.
+    #[serde(default)]
+    pub format: AccessLogFormat,
+}
+
+/// How a line of the access log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessLogFormat {
+    /// A JSON object a line.
+    #[default]
+    Json,
+    /// Apache's and nginx's `combined`.
+    Combined,
 }
 
 /// `[sites.<name>.peer]`

@@ -150,6 +150,7 @@ pub(crate) fn config(agent: SocketAddr, targets: Vec<SocketAddr>) -> Config {
         admin_token: Secret::new(TOKEN),
         limits: Limits::default(),
         spill: SpillLimits { memory_bytes_max: 100_000, ..SpillLimits::default() },
+        access: None,
         threads: 1,
     }
 }

@@ -10,6 +10,7 @@ use lab::bench::{
         latency::{self, Latency},
     },
     booking::{self, Booking, Line},
+    gateway::{self, Edge},
 };
 use runtime::process::{Shutdown, shutdown_on_signal};
 use serde_json::json;
@@ -26,6 +27,28 @@ pub(crate) enum Bench {
     Follow,
     /// Acknowledged bookings a second with and without the commit gate, beside one bare database.
     Booking(BookingArgs),
+    /// Requests a second, and what one costs in CPU: our gateway beside nginx and HAProxy.
+    Gateway(GatewayArgs),
+}
+
+/// The options of `bench gateway`.
+#[derive(Args)]
+pub(crate) struct GatewayArgs {
+    /// Print a JSON line a workload, and a summary as the last line.
+    #[arg(long)]
+    json: bool,
+    /// Only this load; may be given several times. http1_small, http1_64k.
+    #[arg(long, value_name = "NAME", value_parser = edge_workload)]
+    workload: Vec<gateway::Workload>,
+    /// Rounds of each load; each figure is the median of them.
+    #[arg(long, value_name = "N", default_value_t = Edge::default().rounds, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Seconds of each round.
+    #[arg(long, value_name = "S", default_value_t = Edge::default().measure.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// Connections at once.
+    #[arg(long, value_name = "N", default_value_t = Edge::default().connections, value_parser = clap::value_parser!(u32).range(2..))]
+    connections: u32,
 }
 
 /// The options of `bench apply`.
@@ -67,6 +90,11 @@ fn workload(name: &str) -> Result<Workload, String> {
     Workload::named(name).ok_or_else(|| format!("there are {}", Workload::ALL.map(Workload::name).join(", ")))
 }
 
+fn edge_workload(name: &str) -> Result<gateway::Workload, String> {
+    let all = gateway::Workload::ALL.map(gateway::Workload::name).join(", ");
+    gateway::Workload::named(name).ok_or_else(|| format!("there are {all}"))
+}
+
 /// Runs a bench.
 pub(crate) fn run(bench: Bench) -> anyhow::Result<ExitCode> {
     runtime::log::start("bench");
@@ -81,6 +109,7 @@ pub(crate) fn run(bench: Bench) -> anyhow::Result<ExitCode> {
             Bench::Apply(args) => Box::pin(run_apply(args, shutdown)).await,
             Bench::Follow => Box::pin(follow(shutdown)).await,
             Bench::Booking(args) => Box::pin(run_booking(args, shutdown)).await,
+            Bench::Gateway(args) => Box::pin(run_gateway(args, shutdown)).await,
         }
     });
     executor.shutdown_background();
@@ -103,6 +132,46 @@ async fn run_booking(args: BookingArgs, shutdown: Shutdown) -> anyhow::Result<()
         ));
     }
     Ok(())
+}
+
+async fn run_gateway(args: GatewayArgs, shutdown: Shutdown) -> anyhow::Result<()> {
+    let config = Edge {
+        measure: std::time::Duration::from_secs(args.seconds),
+        rounds: args.rounds,
+        connections: args.connections,
+        workloads: args.workload,
+    };
+    let ours = std::env::current_exe()?;
+    let tell = |line: &gateway::Line| print_gateway(line, args.json);
+    let summary = tokio::select! {
+        result = Box::pin(gateway::run(config, ours, tell, &talk)) => result?,
+        () = shutdown.cancelled() => anyhow::bail!("interrupted"),
+    };
+    if args.json {
+        print(&json!({ "summary": summary }).to_string());
+    } else if let Some(ratio) = summary.ratio_to_best_peer_min {
+        print(&format!("at least {ratio:.2} times the requests of the better peer, for the same CPU time"));
+    }
+    Ok(())
+}
+
+fn print_gateway(line: &gateway::Line, as_json: bool) {
+    if as_json {
+        return match serde_json::to_string(line) {
+            Ok(text) => print(&text),
+            Err(e) => tracing::error!("a line cannot be written: {e}"),
+        };
+    }
+    let row = |name: &str, rps: f64, cpu_ms: f64, p99_ms: f64| {
+        format!("  {name:<8} {rps:>8.0} requests/s  {cpu_ms:>7.4} ms CPU each  p99 {p99_ms:>6.2} ms")
+    };
+    let rows = [
+        format!("{} over {} connections: {:.2}", line.workload, line.connections, line.ratio_to_best_peer),
+        row("ours", line.ours_rps, line.ours_cpu_ms, line.ours_p99_ms),
+        row("nginx", line.nginx_rps, line.nginx_cpu_ms, line.nginx_p99_ms),
+        row("haproxy", line.haproxy_rps, line.haproxy_cpu_ms, line.haproxy_p99_ms),
+    ];
+    print(&rows.join("\n"));
 }
 
 async fn run_apply(args: ApplyArgs, shutdown: Shutdown) -> anyhow::Result<()> {

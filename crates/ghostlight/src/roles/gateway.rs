@@ -2,8 +2,11 @@
 
 use std::{num::NonZero, path::Path, process::ExitCode, thread::available_parallelism};
 
-use gateway::{Config, Gateway, Limits, SpillLimits};
-use model::Site;
+use gateway::{
+    Config, Gateway, Limits, SpillLimits,
+    access::{self, Format},
+};
+use model::{Site, topology::AccessLogFormat};
 use runtime::metrics::Metrics;
 
 use crate::topology;
@@ -24,6 +27,13 @@ pub(crate) fn run(config: &Path, site: Site) -> anyhow::Result<ExitCode> {
         admin_token: topology::secret(&loaded, &loaded.value.secrets.admin_token)?,
         limits: Limits { body_bytes_max: edge.body_bytes_max, ..Limits::default() },
         spill: SpillLimits::default(),
+        access: edge.access_log.as_ref().map(|log| access::Settings {
+            file: loaded.folder().join(&log.file),
+            format: match log.format {
+                AccessLogFormat::Json => Format::Json,
+                AccessLogFormat::Combined => Format::Combined,
+            },
+        }),
         threads: available_parallelism().map_or(1, NonZero::get),
         site,
     };

@@ -3,3 +3,4 @@
 pub mod apply;
 pub mod baseline;
 pub mod booking;
+pub mod gateway;

@@ -6,6 +6,7 @@ use lab::{
     bench::{
         apply,
         booking::{self, Line},
+        gateway,
     },
     drill::{
         binlog_purged, round,
@@ -155,6 +156,29 @@ fn the_booking_bench() {
         errors: 0,
     };
     let summary = booking::Summary::of(&line, &line, &line);
+    check(COMMAND, "A line a workload", &[line]);
+    check(COMMAND, "The summary", &[summary]);
+}
+
+#[test]
+fn the_gateway_bench() {
+    const COMMAND: &str = "`ghostlight bench gateway --json`";
+    let line = gateway::Line {
+        workload: "http1_small",
+        connections: 16,
+        ours_rps: 1.0,
+        nginx_rps: 1.0,
+        haproxy_rps: 1.0,
+        ours_cpu_ms: 1.0,
+        nginx_cpu_ms: 1.0,
+        haproxy_cpu_ms: 1.0,
+        ours_p99_ms: 1.0,
+        nginx_p99_ms: 1.0,
+        haproxy_p99_ms: 1.0,
+        ours_errors: 0,
+        ratio_to_best_peer: 1.0,
+    };
+    let summary = gateway::Summary::of(std::slice::from_ref(&line));
     check(COMMAND, "A line a workload", &[line]);
     check(COMMAND, "The summary", &[summary]);
 }

@@ -18,9 +18,12 @@ impl Topology {
                 faults.add(at("name"), format!("there is another group `{}`", group.name), "give each group a name of its own");
             }
             group_faults(&mut faults, group, &at);
-            for target in group.targets.iter().filter(|t| !self.sites.contains_key(&t.site)) {
-                let what = format!("{} stands at site `{}`, which is not in this file", target.address, target.site);
-                faults.add(at("target"), what, &format!("write one of: {}", self.site_names()));
+            for (m, target) in group.targets.iter().enumerate() {
+                if !self.sites.contains_key(&target.site) {
+                    let what =
+                        format!("{} stands at site `{}`, which is not in this file", target.address, target.site);
+                    faults.add(at(&format!("target.{m}")), what, &format!("write one of: {}", self.site_names()));
+                }
             }
         }
         let mut priorities = HashMap::new();
@@ -56,17 +59,15 @@ impl Topology {
                     "list at least one address, e.g. targets = [\"127.10.0.11:9000\"]; or name targets of this site in a [[target_group]] called `default`",
                 );
             }
-            for (n, rule) in self.rules.iter().enumerate() {
-                for forward in rule.forward.iter().flatten() {
-                    let name = forward.target_group.as_str();
-                    let known = self.target_groups.iter().any(|g| g.name == name);
-                    if known && forward.weight > 0 && is_empty(name) {
+            let forwards = || self.rules.iter().flat_map(|r| r.forward.iter().flatten()).filter(|f| f.weight > 0);
+            for (n, group) in self.target_groups.iter().enumerate() {
+                let name = group.name.as_str();
+                if forwards().any(|f| f.target_group == name) && is_empty(name) {
                         faults.add(
-                            format!("rule.{n}.forward"),
-                            format!("the group `{name}` has no target at site `{site}`"),
+                            format!("target_group.{n}.target"),
+                            format!("the group `{name}` has no target at site `{site}`, and a rule forwards to it"),
                             &format!("add one: target = [{{ site = \"{site}\", address = \"…\" }}]; without it nobody answers there after a failover"),
                         );
-                    }
                 }
             }
         }
@@ -125,9 +126,9 @@ fn group_faults(faults: &mut Faults, group: &TargetGroup, at: &dyn Fn(&str) -> S
         faults.add(at("ejection"), "for_ms = 0 leaves nothing out".into(), "write for_ms = 1000, or failures = 0 to turn it off");
     }
     let mut seen = HashSet::new();
-    for target in &group.targets {
+    for (m, target) in group.targets.iter().enumerate() {
         if !seen.insert((&target.site, target.address)) {
-            faults.add(at("target"), format!("{} is named twice", target.address), "name each address once, with a larger `weight`");
+            faults.add(at(&format!("target.{m}")), format!("{} is named twice", target.address), "name each address once, with a larger `weight`");
         }
     }
     if let HashOn::Header(name) = &group.hash_on

@@ -1,0 +1,209 @@
+//! How a line looks. Nothing that a visitor sends ends a line or a field early.
+
+use std::{cell::RefCell, io::Write};
+
+use hyper::{Version, header::HeaderValue};
+use runtime::clock::Wall;
+
+use super::Entry;
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// An object a line; its keys are in `docs/json-output.md`.
+    #[default]
+    Json,
+    /// Apache's and nginx's `combined`.
+    Combined,
+}
+
+/// The second that was written last, in words: most lines share it.
+#[derive(Default)]
+pub(super) struct Clock(RefCell<(u64, String, String)>);
+
+impl Clock {
+    /// Calls `with` with this second as `2026-11-23T04:05:06` and as `23/Nov/2026:04:05:06 +0000`.
+    fn at(&self, wall: Wall, with: impl FnOnce(&str, &str)) {
+        let second = wall.as_s();
+        let mut last = self.0.borrow_mut();
+        if last.0 != second || last.1.is_empty() {
+            let (year, month, day) = date(second / 86_400);
+            let (hour, minute, s) = (second / 3_600 % 24, second / 60 % 60, second % 60);
+            let name = MONTHS.get(usize::try_from(month - 1).unwrap_or(0)).copied().unwrap_or("Jan");
+            *last = (
+                second,
+                format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{s:02}"),
+                format!("{day:02}/{name}/{year:04}:{hour:02}:{minute:02}:{s:02} +0000"),
+            );
+        }
+        with(&last.1, &last.2);
+    }
+}
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// Year, month and day of a day counted from 1970-01-01, after Howard Hinnant's `civil_from_days`: years begin in March,
+/// so that the leap day is the last.
+fn date(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_based = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * march_based + 2) / 5 + 1;
+    let month = if march_based < 10 { march_based + 3 } else { march_based - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// Appends an entry's line.
+pub(super) fn append(out: &mut Vec<u8>, format: Format, entry: &Entry, clock: &Clock) {
+    let written = match format {
+        Format::Json => json(out, entry, clock),
+        Format::Combined => combined(out, entry, clock),
+    };
+    // Writing into memory does not fail; if it did, there is a line less.
+    if written.is_err() {
+        tracing::debug!("a line of the access log could not be made");
+    }
+}
+
+fn json(out: &mut Vec<u8>, entry: &Entry, clock: &Clock) -> std::io::Result<()> {
+    let asked = &entry.asked;
+    let traced = entry.trace.0.as_deref();
+    clock.at(entry.began_at, |iso, _| {
+        out.extend_from_slice(b"{\"time\":\"");
+        out.extend_from_slice(iso.as_bytes());
+    });
+    write!(out, ".{:03}Z\",\"client\":\"", entry.began_at.as_ms() % 1_000)?;
+    let source = traced.and_then(|t| t.source.get()).unwrap_or(asked.from);
+    write!(out, "{source}\",\"method\":\"")?;
+    escaped(out, asked.method.as_str().as_bytes());
+    out.push(b'"');
+    text(out, ",\"host\":", asked.host.as_ref());
+    out.extend_from_slice(b",\"path\":\"");
+    escaped(out, asked.uri.path().as_bytes());
+    out.extend_from_slice(b"\",\"query\":\"");
+    escaped(out, asked.uri.query().unwrap_or_default().as_bytes());
+    write!(out, "\",\"protocol\":\"{}\"", protocol(asked.version))?;
+    let took_us = entry.began.elapsed().as_micros();
+    write!(out, ",\"status\":{},\"bytes\":{}", entry.status.as_u16(), entry.bytes)?;
+    write!(out, ",\"duration_ms\":{}.{:03}", took_us / 1_000, took_us % 1_000)?;
+    text(out, ",\"request_id\":", Some(&asked.id));
+    text(out, ",\"referer\":", asked.referer.as_ref());
+    text(out, ",\"user_agent\":", asked.agent.as_ref());
+    if let Some(traced) = traced {
+        if let Some(shares) = &*traced.shares.borrow() {
+            let rule = traced.rule.get().and_then(|place| shares.snapshot.table.priorities().nth(place));
+            match rule {
+                Some(rule) => write!(out, ",\"rule\":{rule}")?,
+                None => out.extend_from_slice(b",\"rule\":\"default\""),
+            }
+            if let Some((group, _)) = traced.group.get().and_then(|place| shares.at(place)) {
+                write!(out, ",\"group\":\"{}\"", group.config.name)?;
+            }
+        }
+        if let Some(target) = traced.target.get() {
+            write!(out, ",\"target\":\"{target}\"")?;
+        }
+    }
+    out.extend_from_slice(b"}\n");
+    Ok(())
+}
+
+fn combined(out: &mut Vec<u8>, entry: &Entry, clock: &Clock) -> std::io::Result<()> {
+    let asked = &entry.asked;
+    let source = entry.trace.0.as_deref().and_then(|t| t.source.get()).unwrap_or(asked.from);
+    write!(out, "{source} - - [")?;
+    clock.at(entry.began_at, |_, words| out.extend_from_slice(words.as_bytes()));
+    out.extend_from_slice(b"] \"");
+    quoted(out, asked.method.as_str().as_bytes());
+    out.push(b' ');
+    quoted(out, asked.uri.path().as_bytes());
+    if let Some(query) = asked.uri.query() {
+        out.push(b'?');
+        quoted(out, query.as_bytes());
+    }
+    write!(out, " {}\" {} {} \"", protocol(asked.version), entry.status.as_u16(), entry.bytes)?;
+    quoted(out, asked.referer.as_ref().map_or(b"-", |v| v.as_bytes()));
+    out.extend_from_slice(b"\" \"");
+    quoted(out, asked.agent.as_ref().map_or(b"-", |v| v.as_bytes()));
+    out.extend_from_slice(b"\"\n");
+    Ok(())
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// A key and its value, empty if there is none.
+fn text(out: &mut Vec<u8>, key: &str, value: Option<&HeaderValue>) {
+    out.extend_from_slice(key.as_bytes());
+    out.push(b'"');
+    escaped(out, value.map_or(b"", |v| v.as_bytes()));
+    out.push(b'"');
+}
+
+/// As JSON wants it inside quotes. Bytes beyond ASCII, of which we do not know the meaning, become the characters of
+/// Latin-1 with the same number: nothing is lost, and the line stays UTF-8.
+fn escaped(out: &mut Vec<u8>, bytes: &[u8]) {
+    for byte in bytes {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
+            b' '..=b'~' => out.push(*byte),
+            _ => hex(out, b"\\u00", *byte),
+        }
+    }
+}
+
+/// As nginx writes it inside quotes.
+fn quoted(out: &mut Vec<u8>, bytes: &[u8]) {
+    for byte in bytes {
+        match byte {
+            b' '..=b'~' if !matches!(byte, b'"' | b'\\') => out.push(*byte),
+            _ => hex(out, b"\\x", *byte),
+        }
+    }
+}
+
+fn hex(out: &mut Vec<u8>, before: &[u8], byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.extend_from_slice(before);
+    out.extend([byte >> 4, byte & 15].map(|d| DIGITS.get(usize::from(d)).copied().unwrap_or(b'0')));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_have_their_dates() {
+        for (days, want) in [
+            (0, (1970, 1, 1)),
+            (59, (1970, 3, 1)),
+            (11_016, (2000, 2, 29)),
+            (11_017, (2000, 3, 1)),
+            (20_780, (2026, 11, 23)),
+            (47_540, (2100, 2, 28)),
+            (47_541, (2100, 3, 1)),
+        ] {
+            assert_eq!(date(days), want);
+        }
+    }
+
+    #[test]
+    fn nothing_ends_a_field_early() {
+        let mut json = Vec::new();
+        escaped(&mut json, b"a\"b\\c\nd\xff\x7f");
+        let text = String::from_utf8(json).unwrap();
+        let value: String = serde_json::from_str(&format!("\"{text}\"")).unwrap();
+        assert_eq!(value, "a\"b\\c\nd\u{ff}\u{7f}");
+        let mut combined = Vec::new();
+        quoted(&mut combined, b"a\"b\\c\nd\xff");
+        assert_eq!(combined, br"a\x22b\x5Cc\x0Ad\xFF");
+    }
+}

@@ -1,0 +1,273 @@
+//! Where `bench gateway` runs: addresses of a lab number of its own, a folder, and the processes in it.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use axum::{Json, Router, extract::Query, routing::get};
+use cloud::local::lab_number::{self, LabNumber};
+use model::{Epoch, Mode, Serving, Site};
+use runtime::{clock::Boot, metrics::Metrics, process::Shutdown, secret::Secret};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
+
+const ORIGIN: &str = include_str!("origin.nginx.conf");
+const NGINX: &str = include_str!("nginx.conf");
+const HAPROXY: &str = include_str!("haproxy.cfg");
+const OURS: &str = include_str!("ghostlight.toml");
+
+/// How long a process may take until it answers.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+/// How long a process may take to end.
+const END_WITHIN: Duration = Duration::from_secs(10);
+/// The unit in which Linux tells CPU times (USER_HZ), on every machine that we run on.
+const TICKS_PER_S: u64 = 100;
+/// The body of `/64k`.
+const LARGE_BYTES: usize = 64 << 10;
+
+/// A reverse proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proxy {
+    Ours,
+    Nginx,
+    Haproxy,
+}
+
+impl Proxy {
+    pub(super) const ALL: [Proxy; 3] = [Proxy::Ours, Proxy::Nginx, Proxy::Haproxy];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Proxy::Ours => "ours",
+            Proxy::Nginx => "nginx",
+            Proxy::Haproxy => "haproxy",
+        }
+    }
+}
+
+/// The place, ours until this is dropped.
+pub(super) struct Place {
+    number: LabNumber,
+    folder: PathBuf,
+    token: Secret,
+}
+
+/// A process that answers. It dies with this value.
+pub(super) struct Running {
+    name: &'static str,
+    address: SocketAddr,
+    child: Child,
+}
+
+/// An agent that says that this site is open. It ends with this value.
+pub(super) struct Agent(Shutdown);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl Place {
+    pub(super) fn take() -> Result<Place, String> {
+        let number = lab_number::claim().map_err(|e| e.to_string())?;
+        let folder = PathBuf::from(format!("/var/tmp/ghostlight-bench-gateway-{}", std::process::id()));
+        let large = "seat A1 ".repeat(LARGE_BYTES / 8);
+        let made = fs::create_dir_all(folder.join("www")).and_then(|()| fs::write(folder.join("www/64k"), large));
+        made.map_err(|e| format!("{}: {e}", folder.display()))?;
+        Ok(Place { number, folder, token: Secret::random() })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn clean_up(&self) {
+        if let Err(e) = fs::remove_dir_all(&self.folder) {
+            tracing::warn!("{} is left behind: {e}", self.folder.display());
+        }
+    }
+
+    fn at(&self, host: u8, port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 10, self.number.get(), host], port))
+    }
+
+    fn listen(&self, proxy: Proxy) -> SocketAddr {
+        let port = match proxy {
+            Proxy::Ours => 8_081,
+            Proxy::Nginx => 8_082,
+            Proxy::Haproxy => 8_083,
+        };
+        self.at(1, port)
+    }
+
+    /// Writes a configuration into the folder.
+    fn write(&self, name: &str, template: &str, listen: SocketAddr) -> Result<PathBuf, String> {
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let text = template
+            .replace("{folder}", &self.folder.display().to_string())
+            .replace("{workers}", &workers.to_string())
+            .replace("{origin}", &self.at(9, 8_080).to_string())
+            .replace("{agent}", &self.at(3, 7_100).to_string())
+            .replace("{net}", &format!("127.10.{}", self.number.get()))
+            .replace("{listen}", &listen.to_string());
+        let path = self.folder.join(name);
+        fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(path)
+    }
+
+    /// The application.
+    pub(super) async fn origin(&self) -> Result<Running, String> {
+        let address = self.at(9, 8_080);
+        let config = self.write("origin.nginx.conf", ORIGIN, address)?;
+        let mut command = bound_to_us("nginx");
+        command.arg("-c").arg(config).arg("-p").arg(&self.folder);
+        self.start("origin", address, command).await
+    }
+
+    /// What our gateway asks whether this site serves.
+    pub(super) async fn agent(&self) -> Result<Agent, String> {
+        let listener = TcpListener::bind(self.at(3, 7_100)).await.map_err(|e| format!("the agent: {e}"))?;
+        let routes = Router::new().route("/v1/serving", get(serving));
+        let shutdown = Shutdown::new();
+        let api =
+            runtime::admin::serve(listener, self.token.clone(), Metrics::default(), routes, shutdown.clone());
+        tokio::spawn(api);
+        Ok(Agent(shutdown))
+    }
+
+    /// Starts a proxy; `ours` is the command of our own binary.
+    pub(super) async fn proxy(&self, proxy: Proxy, ours: Option<Command>) -> Result<Running, String> {
+        let listen = self.listen(proxy);
+        let command = match (proxy, ours) {
+            (Proxy::Ours, Some(mut command)) => {
+                let token = self.folder.join("admin.token");
+                fs::write(&token, self.token.expose()).map_err(|e| format!("{}: {e}", token.display()))?;
+                let config = self.write("ghostlight.toml", OURS, listen)?;
+                command.arg("--die-with-parent").arg("--config").arg(config).args(["gateway", "--site", "nhn"]);
+                command
+            }
+            (Proxy::Haproxy, _) => {
+                let mut command = bound_to_us("haproxy");
+                command.arg("-db").arg("-f").arg(self.write("haproxy.cfg", HAPROXY, listen)?);
+                command
+            }
+            _ => {
+                let mut command = bound_to_us("nginx");
+                command.arg("-c").arg(self.write("nginx.conf", NGINX, listen)?).arg("-p").arg(&self.folder);
+                command
+            }
+        };
+        self.start(proxy.name(), listen, command).await
+    }
+
+    async fn start(
+        &self,
+        name: &'static str,
+        address: SocketAddr,
+        mut command: Command,
+    ) -> Result<Running, String> {
+        let log = |what: &str| fs::File::create(self.folder.join(format!("{name}.{what}.log")));
+        let logs = log("out").and_then(|out| Ok((out, log("err")?))).map_err(|e| format!("{name}'s logs: {e}"))?;
+        command.stdin(Stdio::null()).stdout(logs.0).stderr(logs.1).kill_on_drop(true);
+        let mut child = command
+            .spawn()
+            .map_err(|e| format!("{name} cannot be started: {e}; install what is missing: scripts/setup --bench"))?;
+        let deadline = Boot::now() + READY_WITHIN;
+        while !answers(address).await {
+            let ended = child.try_wait().map_err(|e| format!("{name}: {e}"))?;
+            if ended.is_some() || Boot::now() > deadline {
+                let said = fs::read_to_string(self.folder.join(format!("{name}.err.log"))).unwrap_or_default();
+                return Err(format!("{name} does not answer at {address}: {}", said.trim()));
+            }
+            // Nothing tells when a foreign process is ready; it is asked.
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Running { name, address, child })
+    }
+}
+
+/// A server that is told to end when we die, however we die. Debian keeps servers where not every user's PATH looks.
+fn bound_to_us(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"));
+    command.args(["--pdeathsig", "TERM", program]);
+    command
+}
+
+impl Running {
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// CPU time that the process and its children have used.
+    pub(super) fn cpu_ms(&self) -> Result<u64, String> {
+        let own = self.child.id().ok_or_else(|| format!("{} has ended", self.name))?;
+        let processes = fs::read_dir("/proc").map_err(|e| format!("/proc: {e}"))?.flatten();
+        let ticks = processes.filter_map(|p| {
+            let pid: u32 = p.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(p.path().join("stat")).ok()?;
+            // The name stands in brackets and may hold anything.
+            let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+            let parent: u32 = fields.get(1)?.parse().ok()?;
+            let (user, system): (u64, u64) = (fields.get(11)?.parse().ok()?, fields.get(12)?.parse().ok()?);
+            (pid == own || parent == own).then_some(user + system)
+        });
+        Ok(ticks.sum::<u64>() * 1_000 / TICKS_PER_S)
+    }
+
+    /// Ends it and waits for its end.
+    pub(super) async fn end(mut self) -> Result<(), String> {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        if let Some(pid) = pid {
+            kill_process(pid, Signal::TERM).map_err(|e| format!("{} cannot be ended: {e}", self.name))?;
+        }
+        match timeout(END_WITHIN, self.child.wait()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(e)) => Err(format!("{}: {e}", self.name)),
+            Err(_) => Err(format!("{} does not end within {} s", self.name, END_WITHIN.as_secs())),
+        }
+    }
+}
+
+/// Whether `/small` is answered with 200.
+async fn answers(address: SocketAddr) -> bool {
+    let ask = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"GET /small HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer.starts_with(b"HTTP/1.1 200"))
+    };
+    timeout(Duration::from_secs(2), ask).await.is_ok_and(|r| r.unwrap_or(false))
+}
+
+#[derive(Deserialize)]
+struct Known {
+    epoch: Option<Epoch>,
+    wait_ms: Option<u64>,
+}
+
+async fn serving(Query(known): Query<Known>) -> Json<Serving> {
+    if known.epoch.is_some() {
+        // There is never any news: whoever knows an epoch waits as long as he wants to.
+        sleep(Duration::from_millis(known.wait_ms.unwrap_or(0))).await;
+    }
+    let site = Site::new("nhn");
+    Json(Serving { primary: site.clone(), site, epoch: Epoch(1), mode: Mode::Sync, open: true })
+}

@@ -6,6 +6,7 @@
     reason = "the helpers of tests end a test as the tests themselves do"
 )]
 
+mod access;
 mod agent;
 mod balance;
 mod gate;

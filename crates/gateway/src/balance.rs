@@ -81,7 +81,8 @@ impl Identity {
         let mark: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
         let seed = digest.iter().skip(8).take(8).fold(0, |seed, b| (seed << 8) | u64::from(*b));
         let set_cookie = group.stickiness.as_ref().and_then(|sticky| {
-            let age = if sticky.max_age_s > 0 { format!("; Max-Age={}", sticky.max_age_s) } else { String::new() };
+            let age =
+                if sticky.max_age_s > 0 { format!("; Max-Age={}", sticky.max_age_s) } else { String::new() };
             let line = format!("{}={mark}; Path=/; HttpOnly; SameSite=Lax{age}", cookie_name(group)?);
             HeaderValue::try_from(line).ok()
         });

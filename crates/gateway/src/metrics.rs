@@ -117,11 +117,7 @@ impl GatewayMetrics {
             "Requests by the priority of the rule that took them, `default` for those that none took",
             self.rule_requests.clone(),
         );
-        registry.register(
-            "target_requests",
-            "Requests sent to each target",
-            self.target_requests.clone(),
-        );
+        registry.register("target_requests", "Requests sent to each target", self.target_requests.clone());
         registry.register("held_responses", "Answers that wait for a barrier now", self.held.clone());
         registry.register_with_unit(
             "held",

@@ -300,12 +300,7 @@ fn is_held(edge: &Edge, mut asked: Asked) -> Asked {
 ///
 /// While a connection is being made nothing is sent; if the agent says something new meanwhile, the choice is made
 /// again. So a request that waits for a dead peer is served here the moment this site is promoted.
-async fn forward(
-    edge: &Rc<Edge>,
-    asked: Asked,
-    route: Route,
-    trace: &Trace,
-) -> Result<Answered, Refusal> {
+async fn forward(edge: &Rc<Edge>, asked: Asked, route: Route, trace: &Trace) -> Result<Answered, Refusal> {
     let Asked { mut request, source, forwarded, writes, held, .. } = asked;
     let limits = &edge.settings.limits;
     let answer_within = Duration::from_millis(limits.answer_ms);

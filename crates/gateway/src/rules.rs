@@ -101,7 +101,9 @@ impl Table {
     /// Whether some rule, or what no rule takes, is forwarded to this group.
     pub(crate) fn uses(&self, group: usize) -> bool {
         let actions = self.rules.iter().map(|r| &r.action).chain([&self.fallback]);
-        actions.into_iter().any(|a| matches!(a, Action::Forward(f) if f.groups.iter().any(|(g, _)| *g == group)))
+        actions
+            .into_iter()
+            .any(|a| matches!(a, Action::Forward(f) if f.groups.iter().any(|(g, _)| *g == group)))
     }
 }
 
@@ -110,7 +112,9 @@ impl Compiled {
         let action = match (&rule.forward, &rule.redirect, &rule.fixed_response) {
             (Some(to), _, _) => {
                 let to = to.iter().filter(|f| f.weight > 0);
-                Action::Forward(Shared::new(to.filter_map(|f| Some((place(&f.target_group)?, f.weight))).collect()))
+                Action::Forward(Shared::new(
+                    to.filter_map(|f| Some((place(&f.target_group)?, f.weight))).collect(),
+                ))
             }
             (None, Some(redirect), _) => Action::Redirect(Redirect::new(redirect)?),
             (None, None, Some(fixed)) => Action::Fixed(Fixed::new(fixed)?),
@@ -118,7 +122,8 @@ impl Compiled {
         };
         let folded = |values: &[String]| values.iter().map(|v| Pattern::folded(v)).collect::<Vec<_>>();
         let header = rule.header.iter().map(|(name, values)| Some((name.parse().ok()?, folded(values))));
-        let query = rule.query.iter().map(|q| (q.key.as_deref().map(Pattern::folded), Pattern::folded(&q.value)));
+        let query =
+            rule.query.iter().map(|q| (q.key.as_deref().map(Pattern::folded), Pattern::folded(&q.value)));
         Some(Compiled {
             priority: rule.priority,
             host: folded(&rule.host),
@@ -132,7 +137,9 @@ impl Compiled {
     }
 
     fn takes(&self, asked: &View<'_>) -> bool {
-        let any = |patterns: &[Pattern], text: &str| patterns.is_empty() || patterns.iter().any(|p| p.matches(text));
+        let any = |patterns: &[Pattern], text: &str| {
+            patterns.is_empty() || patterns.iter().any(|p| p.matches(text))
+        };
         any(&self.path, asked.path)
             && (self.host.is_empty() || any(&self.host, without_port(asked.host)))
             && (self.method.is_empty() || self.method.iter().any(|m| m == asked.method.as_str()))

@@ -109,7 +109,8 @@ impl Source {
             match value.get_ref() {
                 DeValue::Table(inner) => table = inner,
                 DeValue::Array(entries) => {
-                    let entry = parts.next().and_then(|n| n.parse::<usize>().ok()).and_then(|n| entries.get(n));
+                    let entry =
+                        parts.next().and_then(|n| n.parse::<usize>().ok()).and_then(|n| entries.get(n));
                     let Some(entry) = entry else { break };
                     line = Some(self.line_at(entry.span().start));
                     let DeValue::Table(inner) = entry.get_ref() else { break };

@@ -121,7 +121,8 @@ impl Core {
     /// When [`Event::Tick`] is due, in milliseconds; `None` while nothing depends on time.
     pub(crate) fn wake_at_ms(&self) -> Option<u64> {
         let targets = self.groups.iter().flat_map(|g| &g.targets);
-        let times = targets.flat_map(|t| [t.leaves_at_ms, t.ejected.filter(|e| e.checked).map(|e| e.until_ms)]);
+        let times =
+            targets.flat_map(|t| [t.leaves_at_ms, t.ejected.filter(|e| e.checked).map(|e| e.until_ms)]);
         times.flatten().min()
     }
 

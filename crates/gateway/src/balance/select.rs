@@ -35,7 +35,10 @@ impl Share {
         // Of those that are left none is preferred: targets of weight 0 are the reserve.
         let weightless = free().all(|place| group.fit.get(place).is_none_or(|t| t.weight == 0));
         let weight = |place: usize| {
-            group.fit.get(place).map_or(0, |t| if weightless { WHOLE } else { weight(t, group, asking.now_ms) })
+            group
+                .fit
+                .get(place)
+                .map_or(0, |t| if weightless { WHOLE } else { weight(t, group, asking.now_ms) })
         };
         match group.config.algorithm {
             Algorithm::RoundRobin => self.in_turn(free(), &weight),
@@ -83,7 +86,8 @@ impl Share {
         let count = self.slots.len().max(1);
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
-        let busy = |place: usize| self.slots.get(place).map_or(u64::MAX, |s| u64::from(s.under_way.get()) + 1);
+        let busy =
+            |place: usize| self.slots.get(place).map_or(u64::MAX, |s| u64::from(s.under_way.get()) + 1);
         free.filter(|place| weight(*place) > 0).min_by(|a, b| {
             let (of_a, of_b) = (busy(*a).saturating_mul(weight(*b)), busy(*b).saturating_mul(weight(*a)));
             // Equals take turns.
@@ -117,7 +121,11 @@ pub(crate) fn is_bound_to(group: &Group, place: usize, headers: &HeaderMap) -> b
     bound_to(group, headers) == Some(place)
 }
 
-fn by_lot(free: impl Iterator<Item = usize> + Clone, weight: &dyn Fn(usize) -> u64, lot: u64) -> Option<usize> {
+fn by_lot(
+    free: impl Iterator<Item = usize> + Clone,
+    weight: &dyn Fn(usize) -> u64,
+    lot: u64,
+) -> Option<usize> {
     let total: u64 = free.clone().map(weight).sum();
     let mut left = lot.checked_rem(total)?;
     let mut free = free;

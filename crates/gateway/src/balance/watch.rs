@@ -1,12 +1,7 @@
 //! Drives the one [`Core`]: gathers what happens, lets the core decide, checks targets as it says, and publishes whole
 //! snapshots.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Empty;

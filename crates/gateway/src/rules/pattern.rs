@@ -34,8 +34,9 @@ impl Pattern {
                 let (mut rest, end) = rest.split_at(rest.len() - last.len());
                 // The earliest place of each piece leaves the most room for those that follow.
                 let in_order = middle.iter().all(|piece| {
-                    let place = (0..=rest.len().saturating_sub(piece.len()))
-                        .find(|at| rest.get(*at..at + piece.len()).is_some_and(|part| self.fits(piece, part)));
+                    let place = (0..=rest.len().saturating_sub(piece.len())).find(|at| {
+                        rest.get(*at..at + piece.len()).is_some_and(|part| self.fits(piece, part))
+                    });
                     place.and_then(|at| rest.get(at + piece.len()..)).map(|after| rest = after).is_some()
                 });
                 in_order && self.fits(first, begin) && self.fits(last, end)

@@ -59,7 +59,10 @@ async fn a_line_of_json_tells_who_asked_what_and_who_answered() {
         assert_eq!(told[key], want, "{key} of {line}");
     }
     assert_eq!(told["target"], stage.app.address.to_string());
-    assert_eq!((told["status"].as_u64(), told["bytes"].as_u64()), (Some(200), Some(answer.body.len() as u64)));
+    assert_eq!(
+        (told["status"].as_u64(), told["bytes"].as_u64()),
+        (Some(200), Some(answer.body.len() as u64))
+    );
     assert!(told["duration_ms"].as_f64().is_some_and(|ms| (0.0..10_000.0).contains(&ms)), "{line}");
     assert!(told["time"].as_str().is_some_and(|t| t.ends_with('Z') && t.len() == 24), "{line}");
     std::fs::remove_file(file).unwrap();
@@ -86,7 +89,10 @@ async fn the_combined_format_is_the_one_that_everybody_reads_and_a_moved_file_is
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_gateway_answers_itself_is_logged_too_and_nothing_is_lost_at_the_end() {
     let (mut stage, file) = stage("own", Format::Json).await;
-    assert_eq!(stage.ask("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nX-Request-Id: own-1\r\n\r\n").await.status, 400);
+    assert_eq!(
+        stage.ask("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nX-Request-Id: own-1\r\n\r\n").await.status,
+        400
+    );
     stage.shutdown.cancel();
     tokio::time::timeout(PATIENCE, &mut stage.running).await.unwrap().unwrap();
     let text = std::fs::read_to_string(&file).unwrap();

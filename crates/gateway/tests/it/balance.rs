@@ -91,8 +91,12 @@ async fn requests_are_spread_and_an_unhealthy_target_gets_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_that_is_answered_wrongly_tells_so() {
     let app = App::start().await;
-    let stage = stage(&[app.address], |g| g.health_check.matcher = "201".to_owned().try_into().unwrap()).await;
-    assert_eq!(is(&stage, app.address, TargetState::Unhealthy).await, Some(TargetReason::ResponseCodeMismatch));
+    let stage =
+        stage(&[app.address], |g| g.health_check.matcher = "201".to_owned().try_into().unwrap()).await;
+    assert_eq!(
+        is(&stage, app.address, TargetState::Unhealthy).await,
+        Some(TargetReason::ResponseCodeMismatch)
+    );
     assert_eq!(stage.ask(GET).await.status, 200, "nothing is fit: fail open");
 }
 
@@ -151,7 +155,8 @@ async fn a_visitor_keeps_his_target_by_a_cookie_and_gets_another_when_it_dies() 
             }
         }
     };
-    let moved = tokio::time::timeout(PATIENCE, moved).await.expect("he is bound to a target that was taken out");
+    let moved =
+        tokio::time::timeout(PATIENCE, moved).await.expect("he is bound to a target that was taken out");
     assert!(moved.starts_with("ghostlight_target_default=") && moved != cookie, "{moved}");
 }
 

@@ -60,8 +60,7 @@ async fn load() {
         ("write, standby 5 ms away", true, true, 5, 256),
     ] {
         let app = App::start().await;
-        let config =
-            gateway::Config { gate, threads: 2, ..config(agent(delay_ms).await, vec![app.address]) };
+        let config = gateway::Config { gate, threads: 2, ..config(agent(delay_ms).await, vec![app.address]) };
         let gateway = gateway::Gateway::bind(config).await.unwrap();
         let (url, shutdown) = (format!("http://{}/", gateway.address()), Shutdown::new());
         let metrics = Metrics::default();

@@ -34,8 +34,11 @@ async fn stage(dvwa: &App) -> Stage {
         c.routing.groups.push(group);
         let to = Some(vec![Forward { target_group: "security-test".into(), weight: 1 }]);
         let away = Redirect { protocol: "https".into(), status: 301, ..Redirect::default() };
-        let closed =
-            FixedResponse { status: 410, content_type: "text/plain; charset=utf-8".into(), body: "끝".into() };
+        let closed = FixedResponse {
+            status: 410,
+            content_type: "text/plain; charset=utf-8".into(),
+            body: "끝".into(),
+        };
         c.routing.rules = vec![
             Rule { forward: to, ..rule(10, "/DVWA*") },
             Rule { redirect: Some(away), ..rule(20, "/secure/*") },

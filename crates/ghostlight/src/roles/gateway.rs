@@ -39,7 +39,8 @@ pub(crate) fn run(config: &Path, site: Site) -> anyhow::Result<ExitCode> {
     };
     super::serve("gateway", async |shutdown| {
         let (site, gate) = (config.site.clone(), config.gate);
-        let targets: Vec<_> = config.routing.groups.iter().flat_map(|g| &g.targets).map(|t| t.address).collect();
+        let targets: Vec<_> =
+            config.routing.groups.iter().flat_map(|g| &g.targets).map(|t| t.address).collect();
         let gateway = Gateway::bind(config).await?;
         tracing::info!(%site, listen = %gateway.address(), admin = %gateway.admin_address(), gate, ?targets,
             "taking visitors' requests");

@@ -26,7 +26,8 @@ fn check(from: &str, to: &str, words: &[&str]) {
     let told = mistakes(from, to);
     let [told] = told.as_slice() else { panic!("{told:#?}") };
     assert!(words.iter().all(|w| told.contains(w)), "{told}");
-    let at: usize = told.split(':').nth(1).and_then(|l| l.parse().ok()).unwrap_or_else(|| panic!("no line: {told}"));
+    let at: usize =
+        told.split(':').nth(1).and_then(|l| l.parse().ok()).unwrap_or_else(|| panic!("no line: {told}"));
     assert!(at.abs_diff(line) <= 2, "the mistake stands near line {line}: {told}");
 }
 
@@ -48,7 +49,10 @@ fn the_short_form_is_a_group_named_default() {
     let listen = "listen = \"198.51.100.1:80\"";
     let text = format!("{before}[sites.nhn]{after}")
         .replace(listen, &format!("{listen}, targets = [\"192.168.0.11:80\"], health_path = \"/up\""))
-        .replace("listen = \"203.0.113.1:80\"", "listen = \"203.0.113.1:80\", targets = [\"172.16.1.11:80\"]");
+        .replace(
+            "listen = \"203.0.113.1:80\"",
+            "listen = \"203.0.113.1:80\", targets = [\"172.16.1.11:80\"]",
+        );
     let loaded = config::parse::<Topology>(Path::new("lb.toml"), text).unwrap();
     assert_eq!(loaded.value.faults(), []);
     let routing = loaded.value.routing(&Site::new("nhn"));
@@ -60,18 +64,37 @@ fn the_short_form_is_a_group_named_default() {
 #[test]
 fn mistakes_are_told_with_line_key_and_what_to_write() {
     let twice = mistakes("name = \"security-test\"", "name = \"default\"");
-    assert!(twice.iter().any(|t| t.contains("another group `default`") && t.contains("name of its own")), "{twice:#?}");
-    check("path = \"/DVWA/login.php\"", "path = \"DVWA\"", &["`target_group.1.health_check`", "begins with `/`"]);
+    assert!(
+        twice.iter().any(|t| t.contains("another group `default`") && t.contains("name of its own")),
+        "{twice:#?}"
+    );
+    check(
+        "path = \"/DVWA/login.php\"",
+        "path = \"DVWA\"",
+        &["`target_group.1.health_check`", "begins with `/`"],
+    );
     check("matcher = \"200-399\"", "matcher = \"2xx\"", &["`2xx` names no status codes", "200-399"]);
     check("interval_ms = 30000 }", "interval_ms = 3 }", &["interval_ms = 3 is too small", "50 or more"]);
-    check("algorithm = \"least_outstanding_requests\"", "algorithm = \"fastest\"", &["fastest", "round_robin"]);
+    check(
+        "algorithm = \"least_outstanding_requests\"",
+        "algorithm = \"fastest\"",
+        &["fastest", "round_robin"],
+    );
     check("priority = 20", "priority = 10", &["`rule.1.priority`", "rule 0", "priority of its own"]);
     check("path = [\"/DVWA*\"]", "path = [\"DVWA*\"]", &["no path looks like `DVWA*`", "begin it with `/`"]);
     check("method = [\"GET\", \"HEAD\"]", "method = [\"get\"]", &["`get` is not a method", "capitals"]);
-    check("target_group = \"security-test\"", "target_group = \"other\"", &["no group `other`", "default, security-test"]);
+    check(
+        "target_group = \"security-test\"",
+        "target_group = \"other\"",
+        &["no group `other`", "default, security-test"],
+    );
     check("status = 301", "status = 200", &["200 does not send anybody elsewhere", "301"]);
     check("{ status = 200, body", "{ status = 20, body", &["20 is no status", "200 to 599"]);
-    check("    { site = \"nhn\", address = \"192.168.0.21:80\" },\n", "", &["`security-test` has no target at site `nhn`"]);
+    check(
+        "    { site = \"nhn\", address = \"192.168.0.21:80\" },\n",
+        "",
+        &["`security-test` has no target at site `nhn`"],
+    );
     check("path = [\"/DVWA*\"]", "paht = [\"/DVWA*\"]", &["paht", "path"]);
     check("site = \"aws\", name = \"web2\"", "site = \"gcp\", name = \"web2\"", &["site `gcp`", "aws, nhn"]);
 }

@@ -148,7 +148,8 @@ async fn measure(
         let program = if proxy == Proxy::Ours { Some(Command::new(&ours)) } else { None };
         proxies.push(place.proxy(proxy, program).await?);
     }
-    let workloads = if config.workloads.is_empty() { Workload::ALL.to_vec() } else { config.workloads.clone() };
+    let workloads =
+        if config.workloads.is_empty() { Workload::ALL.to_vec() } else { config.workloads.clone() };
     let mut lines = Vec::new();
     for workload in workloads {
         let mut rounds: [Vec<Measured>; 3] = Default::default();

@@ -188,7 +188,8 @@ impl TryFrom<String> for Matcher {
 
     fn try_from(text: String) -> Result<Matcher, String> {
         let wrong = || format!("`{text}` names no status codes; write e.g. `200`, `200,302` or `200-399`");
-        let code = |t: &str| t.trim().parse::<u16>().ok().filter(|c| (200..=499).contains(c)).ok_or_else(wrong);
+        let code =
+            |t: &str| t.trim().parse::<u16>().ok().filter(|c| (200..=499).contains(c)).ok_or_else(wrong);
         let range = |part: &str| {
             let (from, to) = part.split_once('-').unwrap_or((part, part));
             let (from, to) = (code(from)?, code(to)?);

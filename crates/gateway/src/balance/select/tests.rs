@@ -30,8 +30,7 @@ impl Stage {
 
     fn choose(&self, source: [u8; 4], tried: &[usize]) -> Option<usize> {
         let (group, share) = self.shares.at(0).unwrap();
-        let asking =
-            Asking { headers: &self.headers, path: "/", source: source.into(), now_ms: self.now_ms };
+        let asking = Asking { headers: &self.headers, path: "/", source: source.into(), now_ms: self.now_ms };
         share.choose(group, &asking, tried)
     }
 
@@ -173,7 +172,8 @@ fn a_target_with_as_many_requests_as_it_may_have_gets_no_more() {
 #[test]
 fn a_slow_start_begins_small_and_ends_whole() {
     let mut stage = Stage::new(&[1, 1], |g| g.slow_start_ms = 100_000);
-    let mut young = Arc::into_inner(std::mem::replace(&mut stage.shares.snapshot, snapshot(&[1], |_| {}))).unwrap();
+    let mut young =
+        Arc::into_inner(std::mem::replace(&mut stage.shares.snapshot, snapshot(&[1], |_| {}))).unwrap();
     young.groups[0].fit[1].since_ms = 1_000_000;
     stage.shares.snapshot = Arc::new(young);
     assert_eq!(stage.counts(110), [(0, 100), (1, 10)].into());
@@ -198,7 +198,8 @@ fn a_cookie_binds_a_visitor_and_leads_to_the_counterpart_at_the_other_site() {
     let mut there = Stage::new(&[1, 1, 1], |g| {
         sticky(g);
         for target in &mut g.targets {
-            (target.site, target.address) = (Site::new("aws"), ([127, 0, 0, 2], target.address.port()).into());
+            (target.site, target.address) =
+                (Site::new("aws"), ([127, 0, 0, 2], target.address.port()).into());
         }
     });
     there.headers.clone_from(&stage.headers);
@@ -229,7 +230,8 @@ fn requests_under_way_are_still_counted_after_a_new_snapshot() {
     let mut stage = Stage::new(&[1, 1], least);
     let busy = stage.begin(0);
     let (tell, _keep) = mpsc::channel(1);
-    stage.shares = Shares::new(snapshot(&[1, 1], least), Some(&stage.shares), 1, &tell, &GatewayMetrics::default());
+    stage.shares =
+        Shares::new(snapshot(&[1, 1], least), Some(&stage.shares), 1, &tell, &GatewayMetrics::default());
     assert_eq!(stage.counts(5), [(1, 5)].into());
     drop(busy);
     assert_eq!(stage.counts(4), [(0, 2), (1, 2)].into());

@@ -51,7 +51,8 @@ struct Told {
 impl Told {
     fn read(text: &str) -> Option<Told> {
         let after = |word: &str| text.lines().find_map(|l| l.trim().strip_prefix(word)).map(str::trim);
-        let requests = text.lines().find_map(|l| l.trim().split_once(" requests in "))?.0.trim().parse().ok()?;
+        let requests =
+            text.lines().find_map(|l| l.trim().split_once(" requests in "))?.0.trim().parse().ok()?;
         let rps = after("Requests/sec:")?.parse().ok()?;
         let p99_ms = ms(after("99%")?)?;
         let refused = after("Non-2xx or 3xx responses:").and_then(|n| n.parse().ok()).unwrap_or(0);

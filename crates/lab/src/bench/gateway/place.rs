@@ -83,7 +83,8 @@ impl Place {
         let number = lab_number::claim().map_err(|e| e.to_string())?;
         let folder = PathBuf::from(format!("/var/tmp/ghostlight-bench-gateway-{}", std::process::id()));
         let large = "seat A1 ".repeat(LARGE_BYTES / 8);
-        let made = fs::create_dir_all(folder.join("www")).and_then(|()| fs::write(folder.join("www/64k"), large));
+        let made =
+            fs::create_dir_all(folder.join("www")).and_then(|()| fs::write(folder.join("www/64k"), large));
         made.map_err(|e| format!("{}: {e}", folder.display()))?;
         Ok(Place { number, folder, token: Secret::random() })
     }
@@ -154,7 +155,11 @@ impl Place {
                 let token = self.folder.join("admin.token");
                 fs::write(&token, self.token.expose()).map_err(|e| format!("{}: {e}", token.display()))?;
                 let config = self.write("ghostlight.toml", OURS, listen)?;
-                command.arg("--die-with-parent").arg("--config").arg(config).args(["gateway", "--site", "nhn"]);
+                command
+                    .arg("--die-with-parent")
+                    .arg("--config")
+                    .arg(config)
+                    .args(["gateway", "--site", "nhn"]);
                 command
             }
             (Proxy::Haproxy, _) => {
@@ -178,16 +183,18 @@ impl Place {
         mut command: Command,
     ) -> Result<Running, String> {
         let log = |what: &str| fs::File::create(self.folder.join(format!("{name}.{what}.log")));
-        let logs = log("out").and_then(|out| Ok((out, log("err")?))).map_err(|e| format!("{name}'s logs: {e}"))?;
+        let logs =
+            log("out").and_then(|out| Ok((out, log("err")?))).map_err(|e| format!("{name}'s logs: {e}"))?;
         command.stdin(Stdio::null()).stdout(logs.0).stderr(logs.1).kill_on_drop(true);
-        let mut child = command
-            .spawn()
-            .map_err(|e| format!("{name} cannot be started: {e}; install what is missing: scripts/setup --bench"))?;
+        let mut child = command.spawn().map_err(|e| {
+            format!("{name} cannot be started: {e}; install what is missing: scripts/setup --bench")
+        })?;
         let deadline = Boot::now() + READY_WITHIN;
         while !answers(address).await {
             let ended = child.try_wait().map_err(|e| format!("{name}: {e}"))?;
             if ended.is_some() || Boot::now() > deadline {
-                let said = fs::read_to_string(self.folder.join(format!("{name}.err.log"))).unwrap_or_default();
+                let said =
+                    fs::read_to_string(self.folder.join(format!("{name}.err.log"))).unwrap_or_default();
                 return Err(format!("{name} does not answer at {address}: {}", said.trim()));
             }
             // Nothing tells when a foreign process is ready; it is asked.

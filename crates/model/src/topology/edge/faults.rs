@@ -15,14 +15,24 @@ impl Topology {
         for (n, group) in self.target_groups.iter().enumerate() {
             let at = |key: &str| format!("target_group.{n}.{key}");
             if !names.insert(group.name.as_str()) {
-                faults.add(at("name"), format!("there is another group `{}`", group.name), "give each group a name of its own");
+                faults.add(
+                    at("name"),
+                    format!("there is another group `{}`", group.name),
+                    "give each group a name of its own",
+                );
             }
             group_faults(&mut faults, group, &at);
             for (m, target) in group.targets.iter().enumerate() {
                 if !self.sites.contains_key(&target.site) {
-                    let what =
-                        format!("{} stands at site `{}`, which is not in this file", target.address, target.site);
-                    faults.add(at(&format!("target.{m}")), what, &format!("write one of: {}", self.site_names()));
+                    let what = format!(
+                        "{} stands at site `{}`, which is not in this file",
+                        target.address, target.site
+                    );
+                    faults.add(
+                        at(&format!("target.{m}")),
+                        what,
+                        &format!("write one of: {}", self.site_names()),
+                    );
                 }
             }
         }
@@ -31,7 +41,11 @@ impl Topology {
             let at = |key: &str| format!("rule.{n}.{key}");
             if let Some(first) = priorities.insert(rule.priority, n) {
                 let what = format!("{} is also the priority of rule {first} (counted from 0)", rule.priority);
-                faults.add(at("priority"), what, "give each rule a priority of its own; the smallest is tried first");
+                faults.add(
+                    at("priority"),
+                    what,
+                    "give each rule a priority of its own; the smallest is tried first",
+                );
             }
             rule_faults(&mut faults, rule, &at);
             for forward in rule.forward.iter().flatten() {
@@ -47,11 +61,12 @@ impl Topology {
 
     /// A group that requests are sent to needs a target at each site: after a failover nobody would answer.
     fn reached_groups(&self, faults: &mut Faults) {
-        let takes_all = |r: &&Rule| r.has_no_condition();
-        let falls_through = self.rules.iter().find(takes_all).is_none();
+        let falls_through = !self.rules.iter().any(Rule::has_no_condition);
         for site in self.sites.keys() {
             let routing = self.routing(site);
-            let is_empty = |name: &str| routing.groups.iter().find(|g| g.name == name).is_none_or(|g| g.targets.is_empty());
+            let is_empty = |name: &str| {
+                routing.groups.iter().find(|g| g.name == name).is_none_or(|g| g.targets.is_empty())
+            };
             if falls_through && is_empty(DEFAULT_GROUP) {
                 faults.add(
                     format!("sites.{site}.gateway.targets"),
@@ -59,11 +74,12 @@ impl Topology {
                     "list at least one address, e.g. targets = [\"127.10.0.11:9000\"]; or name targets of this site in a [[target_group]] called `default`",
                 );
             }
-            let forwards = || self.rules.iter().flat_map(|r| r.forward.iter().flatten()).filter(|f| f.weight > 0);
+            let forwards =
+                || self.rules.iter().flat_map(|r| r.forward.iter().flatten()).filter(|f| f.weight > 0);
             for (n, group) in self.target_groups.iter().enumerate() {
                 let name = group.name.as_str();
                 if forwards().any(|f| f.target_group == name) && is_empty(name) {
-                        faults.add(
+                    faults.add(
                             format!("target_group.{n}.target"),
                             format!("the group `{name}` has no target at site `{site}`, and a rule forwards to it"),
                             &format!("add one: target = [{{ site = \"{site}\", address = \"…\" }}]; without it nobody answers there after a failover"),
@@ -110,7 +126,11 @@ fn group_faults(faults: &mut Faults, group: &TargetGroup, at: &dyn Fn(&str) -> S
     }
     let check = &group.health_check;
     if !check.path.starts_with('/') {
-        faults.add(at("health_check"), format!("`{}` is not a path", check.path), "write a path that begins with `/`");
+        faults.add(
+            at("health_check"),
+            format!("`{}` is not a path", check.path),
+            "write a path that begins with `/`",
+        );
     }
     for (name, value, least) in [
         ("interval_ms", check.interval_ms, 50),
@@ -119,26 +139,46 @@ fn group_faults(faults: &mut Faults, group: &TargetGroup, at: &dyn Fn(&str) -> S
         ("unhealthy_after", check.unhealthy_after.into(), 1),
     ] {
         if value < least {
-            faults.add(at("health_check"), format!("{name} = {value} is too small"), &format!("write {name} = {least} or more"));
+            faults.add(
+                at("health_check"),
+                format!("{name} = {value} is too small"),
+                &format!("write {name} = {least} or more"),
+            );
         }
     }
     if group.ejection.failures > 0 && group.ejection.for_ms == 0 {
-        faults.add(at("ejection"), "for_ms = 0 leaves nothing out".into(), "write for_ms = 1000, or failures = 0 to turn it off");
+        faults.add(
+            at("ejection"),
+            "for_ms = 0 leaves nothing out".into(),
+            "write for_ms = 1000, or failures = 0 to turn it off",
+        );
     }
     let mut seen = HashSet::new();
     for (m, target) in group.targets.iter().enumerate() {
         if !seen.insert((&target.site, target.address)) {
-            faults.add(at(&format!("target.{m}")), format!("{} is named twice", target.address), "name each address once, with a larger `weight`");
+            faults.add(
+                at(&format!("target.{m}")),
+                format!("{} is named twice", target.address),
+                "name each address once, with a larger `weight`",
+            );
         }
     }
     if let HashOn::Header(name) = &group.hash_on
         && !is_token(name)
     {
-        faults.add(at("hash_on"), format!("`{name}` is not a header's name"), "write e.g. hash_on = { header = \"x-user\" }");
+        faults.add(
+            at("hash_on"),
+            format!("`{name}` is not a header's name"),
+            "write e.g. hash_on = { header = \"x-user\" }",
+        );
     }
     let cookie = group.stickiness.as_ref().and_then(|s| s.cookie.as_deref());
     if let Some(name) = cookie.filter(|name| !is_token(name)) {
-        faults.add(at("stickiness"), format!("`{name}` is not a cookie's name"), "use letters, digits, `-` and `_`");
+        faults.add(
+            at("stickiness"),
+            format!("`{name}` is not a cookie's name"),
+            "use letters, digits, `-` and `_`",
+        );
     }
 }
 
@@ -159,30 +199,58 @@ fn rule_faults(faults: &mut Faults, rule: &Rule, at: &dyn Fn(&str) -> String) {
         faults.add(at("path"), format!("no path looks like `{path}`"), "begin it with `/` or `*`");
     }
     for name in rule.header.keys().filter(|n| !is_token(n)) {
-        faults.add(at("header"), format!("`{name}` is not a header's name"), "write e.g. header = { user-agent = [\"*Mobile*\"] }");
+        faults.add(
+            at("header"),
+            format!("`{name}` is not a header's name"),
+            "write e.g. header = { user-agent = [\"*Mobile*\"] }",
+        );
     }
     if let Some(to) = &rule.forward
         && to.iter().all(|f| f.weight == 0)
     {
-        faults.add(at("forward"), "no group has a weight, so nothing is forwarded".into(), "give one a weight of 1 or more");
+        faults.add(
+            at("forward"),
+            "no group has a weight, so nothing is forwarded".into(),
+            "give one a weight of 1 or more",
+        );
     }
     if let Some(redirect) = &rule.redirect {
         if ![301, 302, 303, 307, 308].contains(&redirect.status) {
-            faults.add(at("redirect"), format!("{} does not send anybody elsewhere", redirect.status), "write status = 301, 302, 303, 307 or 308");
+            faults.add(
+                at("redirect"),
+                format!("{} does not send anybody elsewhere", redirect.status),
+                "write status = 301, 302, 303, 307 or 308",
+            );
         }
         if !["http", "https", "#{protocol}"].contains(&redirect.protocol.as_str()) {
-            faults.add(at("redirect"), format!("`{}` is no protocol", redirect.protocol), "write `http`, `https` or `#{protocol}`");
+            faults.add(
+                at("redirect"),
+                format!("`{}` is no protocol", redirect.protocol),
+                "write `http`, `https` or `#{protocol}`",
+            );
         }
         if *redirect == (super::Redirect { status: redirect.status, ..super::Redirect::default() }) {
-            faults.add(at("redirect"), "it leads to where the visitor is already".into(), "change protocol, host, port, path or query");
+            faults.add(
+                at("redirect"),
+                "it leads to where the visitor is already".into(),
+                "change protocol, host, port, path or query",
+            );
         }
     }
     if let Some(fixed) = &rule.fixed_response {
         if !(200..=599).contains(&fixed.status) {
-            faults.add(at("fixed_response"), format!("{} is no status of an answer", fixed.status), "write 200 to 599");
+            faults.add(
+                at("fixed_response"),
+                format!("{} is no status of an answer", fixed.status),
+                "write 200 to 599",
+            );
         }
         if fixed.content_type.bytes().any(|b| !(b' '..=b'~').contains(&b)) {
-            faults.add(at("fixed_response"), "content_type cannot stand in a header".into(), "write e.g. text/plain");
+            faults.add(
+                at("fixed_response"),
+                "content_type cannot stand in a header".into(),
+                "write e.g. text/plain",
+            );
         }
     }
 }

@@ -96,7 +96,7 @@ struct Route {
 /// What a rule says.
 enum Ruled {
     /// Answer this.
-    Answer(Response<AnswerBody>),
+    Answer(Box<Response<AnswerBody>>),
     /// Forward.
     To(Route),
 }
@@ -147,7 +147,7 @@ async fn answer(
     let asked = identify(edge, visitor, request)?;
     let asked = strip(edge, visitor, asked);
     let route = match rule(edge, &asked, trace) {
-        Ruled::Answer(answer) => return Ok(answer),
+        Ruled::Answer(answer) => return Ok(*answer),
         Ruled::To(route) => route,
     };
     let asked = is_held(edge, asked);
@@ -275,13 +275,13 @@ fn rule(edge: &Edge, asked: &Asked, trace: &Trace) -> Ruled {
                 }
                 None => *answer.status_mut() = StatusCode::BAD_REQUEST,
             }
-            Ruled::Answer(answer)
+            Ruled::Answer(Box::new(answer))
         }
         rules::Action::Fixed(fixed) => {
             let mut answer = Response::new(AnswerBody::from(fixed.body.clone()));
             *answer.status_mut() = fixed.status;
             answer.headers_mut().insert(header::CONTENT_TYPE, fixed.content_type.clone());
-            Ruled::Answer(answer)
+            Ruled::Answer(Box::new(answer))
         }
     }
 }

@@ -8,7 +8,7 @@
 //! not under way already: the register's move and the promotion one at a time and in order, fence and steering side
 //! by side behind them, so that a dark old primary delays nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use decide::{
     World, check, judge,
@@ -193,7 +193,7 @@ pub struct Core {
 #[derive(Debug, Default)]
 struct Own {
     tallies: BTreeMap<Target, Tally>,
-    status: Option<AgentStatus>,
+    status: Option<Arc<AgentStatus>>,
     ended_ms: u64,
 }
 
@@ -266,7 +266,7 @@ impl Core {
                     own.ended_ms = now_ms;
                     own.tallies.entry(target).or_default().count(now_ms, sequence, result);
                     if let Some(status) = status {
-                        own.status = Some(*status);
+                        own.status = Some(Arc::from(status));
                     }
                 }
             }

@@ -18,6 +18,7 @@ use model::{
     Epoch, Mode, Place, Plan, Problem, Register, Site, Step, Verdict,
     agent::Fence,
     register::{Approval, Forced},
+    sabotage::{self, Sabotage},
     topology::Policy,
 };
 
@@ -263,7 +264,7 @@ fn unfinished(b: &Beliefs<'_>, holds: &mut Vec<Hold>) -> Vec<Step> {
 /// not so long ago that its lease has surely ended. (It was renewed by reading the register *before* it moved.)
 fn lease_may_run(b: &Beliefs<'_>) -> bool {
     let out_of_solo = b.register.forced_now().is_some_and(|forced| forced.out_of == Mode::Solo);
-    out_of_solo && b.world.epoch_age_ms <= b.policy.lease_ms
+    out_of_solo && b.world.epoch_age_ms <= b.policy.lease_ms && !sabotage::is(Sabotage::PromoteWithinLease)
 }
 
 /// A reason for doing nothing more. Its words hold no number that changes by the second, so that a verdict changes

@@ -37,6 +37,8 @@
 //!
 //! Unknown words are errors with their line: a scenario that is not understood must not pass.
 
+use std::sync::Arc;
+
 use model::{
     Epoch, Incarnation, Mode, Place, Position, Problem, Register, Site, StreamId, Verdict,
     agent::{AgentStatus, Fence, Paused, ReinstatePhase, Role, Row, Slot, StandbyPhase},
@@ -228,7 +230,7 @@ impl Story {
         let Some(expected) = self.expected.take() else { return };
         let mut world = self.world.clone();
         for o in &mut world.observations {
-            o.status = self.statuses.iter().find(|s| s.site == o.of).cloned();
+            o.status = self.statuses.iter().find(|s| s.site == o.of).cloned().map(Arc::new);
         }
         let (title, policy) = (self.title.clone(), self.policy.clone());
         self.moments.push(Moment { title, line: self.title_line, world, policy, expected });

@@ -1,5 +1,7 @@
 //! What a controller saw of a site, from its place.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -25,11 +27,34 @@ pub struct Observation {
     pub gateway: Probe,
     /// The site's agent, by its status.
     pub agent: Probe,
-    /// What the agent last said, however old.
-    pub status: Option<AgentStatus>,
+    /// What the agent last said, however old. Judged after every event and copied on the way, hence shared.
+    #[serde(default, with = "shared")]
+    pub status: Option<Arc<AgentStatus>>,
     /// The clock of the place that tells this, at the moment of telling: milliseconds since 1970 UTC.
     #[serde(default)]
     pub wall_ms: Option<u64>,
+}
+
+/// What is shared is written and read as what it is.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::agent::AgentStatus;
+
+    pub(super) fn serialize<S: Serializer>(
+        status: &Option<Arc<AgentStatus>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        status.as_deref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Arc<AgentStatus>>, D::Error> {
+        Ok(Option::<AgentStatus>::deserialize(deserializer)?.map(Arc::new))
+    }
 }
 
 impl Probe {

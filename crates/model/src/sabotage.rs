@@ -29,6 +29,8 @@ pub enum Sabotage {
     ReleaseUnserved,
     /// `decide`: a failover out of `solo` is allowed.
     PromoteInSolo,
+    /// `decide`: a failover that an operator forced out of `solo` does not wait the old primary's lease out.
+    PromoteWithinLease,
     /// `cloud::local::register_file`: a compare-and-set does not compare.
     SetWithoutCompare,
     /// `replicate::reinstate`: an old primary follows from a place that it remembers, not from the promotion.
@@ -36,23 +38,23 @@ pub enum Sabotage {
 }
 
 impl Sabotage {
-    /// Those that the simulation must notice.
-    pub const NOTICED: [Sabotage; 11] = [
+    /// Every one. The simulation must notice each of them.
+    pub const ALL: [Sabotage; 14] = [
         Sabotage::SkipEpochCheck,
         Sabotage::SkipSlotCheck,
         Sabotage::WatermarkBeforeCommit,
+        Sabotage::IgnoreRowToken,
         Sabotage::RowBeforeRegister,
         Sabotage::SyncWithoutWaiting,
+        Sabotage::IgnoreIncarnation,
         Sabotage::EarlierQuery,
         Sabotage::ReleaseChangedEpoch,
         Sabotage::ReleaseUnserved,
         Sabotage::PromoteInSolo,
+        Sabotage::PromoteWithinLease,
         Sabotage::SetWithoutCompare,
         Sabotage::RememberedSlot,
     ];
-
-    /// Those that it has not met within 4,000 seeds: it takes two agents at one site, each delayed at one exact place.
-    pub const NOT_MET: [Sabotage; 2] = [Sabotage::IgnoreRowToken, Sabotage::IgnoreIncarnation];
 }
 
 /// Whether this sabotage is active on this thread. Never, without the feature.

@@ -1,23 +1,35 @@
 //! Sites, places and epochs.
 
-use std::{borrow::Borrow, fmt};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// One cloud's half of the system, by the name that the topology file gives it (`nhn`, `aws`).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Site(String);
+/// One cloud's half of the system, by the name that the topology file gives it (`nhn`, `aws`). Cheap to clone: there are
+/// two of them, and they stand in everything.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Site(Arc<str>);
 
 impl Site {
     /// A site's name. Whether such a site exists is the topology's business.
-    pub fn new(name: impl Into<String>) -> Self {
-        Site(name.into())
+    pub fn new(name: impl AsRef<str>) -> Self {
+        Site(name.as_ref().into())
     }
 
     /// The name as it stands in the topology file.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for Site {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Site {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Site, D::Error> {
+        String::deserialize(deserializer).map(Site::new)
     }
 }
 

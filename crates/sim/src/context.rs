@@ -1,7 +1,5 @@
 //! What a process has of the world: the time, chance, its post box, and a line in the trace.
 
-use std::collections::BTreeMap;
-
 use crate::{
     invariants::Truth,
     message::{Answer, Ask, Message, Who},
@@ -111,16 +109,16 @@ pub struct Caller {
     pub call: u64,
 }
 
-/// Questions under way, and what each is for.
+/// Questions under way, and what each is for. They are few: a search is shorter than an index.
 #[derive(Debug)]
 pub struct Calls<T> {
     next: u64,
-    open: BTreeMap<u64, T>,
+    open: Vec<(u64, T)>,
 }
 
 impl<T> Default for Calls<T> {
     fn default() -> Self {
-        Calls { next: 0, open: BTreeMap::new() }
+        Calls { next: 0, open: Vec::new() }
     }
 }
 
@@ -129,13 +127,14 @@ impl<T> Calls<T> {
     pub fn ask(&mut self, ctx: &mut Context<'_>, to: Who, ask: Ask, within_ms: u64, purpose: T) {
         self.next += 1;
         let call = self.next;
-        self.open.insert(call, purpose);
+        self.open.push((call, purpose));
         ctx.send(to, Message::Ask { from: ctx.me, life: ctx.life, call, ask });
         ctx.wake(within_ms, Timer::Call(call));
     }
 
     /// What the question was for, if it is still open. Its answer, or its end.
     pub fn close(&mut self, call: u64) -> Option<T> {
-        self.open.remove(&call)
+        let at = self.open.iter().position(|(open, _)| *open == call)?;
+        Some(self.open.swap_remove(at).1)
     }
 }

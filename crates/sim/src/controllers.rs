@@ -10,8 +10,9 @@ use ::controller::{
     probe::Target,
 };
 use model::{
-    Place, Site, Step,
-    agent::PromoteReply,
+    BarrierOutcome, BarrierRequest, Place, Site, Step,
+    agent::{CloseReply, CloseRequest, PromoteReply},
+    gateway::{ParkReply, ParkRequest},
     observation::ProbeResult,
     register::{CasReply, CasRequest, LeaseRequest},
     topology::Policy,
@@ -43,6 +44,8 @@ pub struct Controller {
     core: Core,
     policy: Policy,
     calls: Calls<Purpose>,
+    /// So many switchovers were asked for here.
+    asked: u64,
 }
 
 fn place(n: usize) -> Place {
@@ -60,7 +63,7 @@ impl Controller {
     /// Of this place.
     pub fn new(me: usize, policy: Policy) -> Controller {
         let core = Core::new(place(me), [site(0), site(1)], policy.clone());
-        Controller { core, policy, calls: Calls::default() }
+        Controller { core, policy, calls: Calls::default(), asked: 0 }
     }
 
     /// Takes what happens.
@@ -83,6 +86,11 @@ impl Controller {
             Input::Message(Message::Ask { from, life, call, ask: Ask::Observations }) => {
                 let told = self.core.observations(ctx.now);
                 ctx.answer(Caller { who: from, life, call }, Answer::Observations(told));
+            }
+            Input::Message(Message::Ask { ask: Ask::Switchover(request), .. }) => {
+                self.asked += 1;
+                let number = self.asked;
+                self.apply(ctx, Event::Asked { number, request });
             }
             _ => {}
         }
@@ -136,11 +144,29 @@ impl Controller {
                         let steering = model::plan::Steering { site: site.clone(), epoch: *epoch };
                         (Who::NameServer, Ask::Steer(steering))
                     }
-                    // Nobody in here asks for a switchover: these are played in the controller's own scripted world.
-                    Step::Park { .. } | Step::Close { .. } | Step::CatchUp { .. } | Step::Unpark { .. } => {
-                        ctx.say(|| format!("is asked to {step}, which this world does not play"));
-                        return;
+                    Step::Park { site, epoch, intent } => {
+                        let policy = &self.policy;
+                        let request = ParkRequest {
+                            epoch: *epoch,
+                            intent: *intent,
+                            park_ms_max: policy.switchover_park_ms,
+                            parked_max: policy.switchover_parked_max,
+                            drain_ms_max: policy.switchover_drain_ms,
+                            unpark: policy.switchover_unpark,
+                            sync_wait_ms: policy.switchover_sync_wait_ms,
+                        };
+                        (Who::Gateway(number(site)), Ask::Park(request))
                     }
+                    Step::Close { site, epoch, intent } => {
+                        let request = CloseRequest { epoch: *epoch, intent: *intent };
+                        (Who::TheAgent(number(site)), Ask::Close(request))
+                    }
+                    Step::CatchUp { site, epoch, .. } => {
+                        let wait_ms = self.policy.switchover_catch_up_ms;
+                        let request = BarrierRequest { epoch: *epoch, wait_ms };
+                        (Who::TheAgent(number(site)), Ask::Barrier(request))
+                    }
+                    Step::Unpark { site, intent, .. } => (Who::Gateway(number(site)), Ask::Unpark(*intent)),
                 };
                 (to, ask, STEP_MS_MAX, Purpose::Step { step, began_ms: sent_ms })
             }
@@ -225,6 +251,16 @@ fn outcome(answer: Option<Answer>) -> Outcome {
         Some(Answer::Promote(PromoteReply::NotNow { why })) => Outcome::Failed { why },
         Some(Answer::Fence(reply)) if reply.row_raised && reply.account_locked => Outcome::Fenced,
         Some(Answer::Fence(reply)) => Outcome::Failed { why: reply.why.unwrap_or_default() },
+        Some(Answer::Park(ParkReply::Drained { .. })) => Outcome::Parked,
+        Some(Answer::Park(ParkReply::NotDrained { unanswered })) => {
+            Outcome::Failed { why: format!("{unanswered} requests are still under way") }
+        }
+        Some(Answer::Park(ParkReply::Refused { why })) => Outcome::Failed { why },
+        Some(Answer::Unparked) => Outcome::Unparked,
+        Some(Answer::Close(CloseReply::Closed { .. })) => Outcome::Fenced,
+        Some(Answer::Close(CloseReply::NotClosed { why })) => Outcome::Failed { why },
+        Some(Answer::Barrier(reply)) if reply.outcome == BarrierOutcome::Replicated => Outcome::CaughtUp,
+        Some(Answer::Barrier(reply)) => Outcome::Failed { why: format!("{:?}", reply.outcome) },
         Some(Answer::Steering(steering)) => Outcome::Steered { steering },
         Some(_) => Outcome::Failed { why: "it does not answer".into() },
         None => Outcome::Failed { why: "no answer in time".into() },

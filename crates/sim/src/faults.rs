@@ -2,7 +2,11 @@
 //!
 //! Some faults come at a time, others are aimed: they strike shortly after the register has moved, because that is
 //! where a protocol is most easily caught with one foot in the air. A site that is named by its part ("the primary")
-//! is looked up when the fault strikes.
+//! is looked up when the fault strikes. What operators ask for (a switchover, a failover at any price, a standby filled
+//! anew) is drawn in the same way, and is no fault.
+//!
+//! A few plans are whole stories: each puts the processes where one rule alone keeps them from doing harm. They are
+//! mixed among the others by weight, with the same random faults on top.
 
 use crate::{message::WITNESS, register::Tear, rng::Rng};
 
@@ -68,6 +72,30 @@ pub enum Fault {
     Torn(Tear),
     /// An operator has the standby filled anew.
     Seed,
+    /// An operator asks for a switchover to the other site.
+    Switchover,
+    /// An operator orders a failover to the other site, whatever it costs.
+    Failover,
+}
+
+impl Fault {
+    /// Whether it is none: an operator has asked for something.
+    pub fn is_request(self) -> bool {
+        matches!(self, Fault::Seed | Fault::Switchover | Fault::Failover)
+    }
+}
+
+/// What of the register's changes is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// Any.
+    Any,
+    /// A switchover is announced.
+    Intent,
+    /// A switchover is withdrawn.
+    Withdrawn,
+    /// An epoch begins by an operator's order.
+    Forced,
 }
 
 /// When it strikes.
@@ -75,8 +103,10 @@ pub enum Fault {
 pub enum When {
     /// Then.
     At(u64),
-    /// So long after the register has moved for this time.
-    AfterMove {
+    /// So long after the register has moved in this way for this time.
+    After {
+        /// How.
+        moved: Move,
         /// For which time.
         nth: u64,
         /// How long after.
@@ -98,38 +128,120 @@ pub struct Planned {
 /// The plan of a seed.
 pub fn plan(rng: &mut Rng) -> Vec<Planned> {
     let mut plan = Vec::new();
-    if rng.chance(700) {
-        // The primary is lost, for good or for a while.
-        let when = match rng.below(3) {
-            0 => When::AfterMove { nth: 1 + rng.below(3), after_ms: rng.below(120) },
-            _ => When::At(rng.between(1_200, 5_000)),
-        };
-        let fault = [Fault::Dark(Part::Primary), Fault::Dead(Part::Primary), Fault::Frozen(Part::Primary)];
-        let fault = fault[rng.index(3)];
-        plan.push(Planned { when, fault, for_ms: rng.between(1_800, 5_000) });
-        if rng.chance(350) {
-            // And then the one that took over.
-            let when = When::At(rng.between(5_200, 7_800));
-            plan.push(Planned { when, fault: Fault::Dark(Part::Primary), for_ms: 4_000 });
-        }
+    match rng.below(100) {
+        0..=54 => lost_primary(rng, &mut plan),
+        55..=62 => blind_standby(rng, &mut plan),
+        63..=67 => doubled_on_the_way_to_solo(rng, &mut plan),
+        68..=72 => doubled_while_filled_anew(rng, &mut plan),
+        73..=80 => ordered_out_of_solo(rng, &mut plan),
+        81..=84 => late_to_open(rng, &mut plan),
+        _ => {}
     }
-    if rng.chance(100) {
-        // A primary stands still and comes back, while the standby has two agents of which one sees nothing.
-        let at = rng.between(1_500, 4_500);
-        let blind = Planned { when: When::At(at), fault: Fault::Blind(Part::Standby), for_ms: 5_000 };
-        let after = at + rng.below(1_500);
-        let frozen = Fault::Frozen(Part::Primary);
-        plan.push(blind);
-        plan.push(Planned { when: When::At(after), fault: frozen, for_ms: rng.between(1_600, 3_500) });
+    if rng.chance(220) {
+        switchover(rng, &mut plan);
     }
     for _ in 0..rng.between(1, 4) {
         let when = match rng.below(3) {
-            0 => When::AfterMove { nth: 1 + rng.below(5), after_ms: rng.below(60) },
+            0 => after(Move::Any, 1 + rng.below(5), rng.below(60)),
             _ => When::At(rng.between(600, 8_000)),
         };
         plan.push(Planned { when, fault: any(rng), for_ms: rng.between(50, 2_500) });
     }
     plan
+}
+
+fn after(moved: Move, nth: u64, after_ms: u64) -> When {
+    When::After { moved, nth, after_ms }
+}
+
+/// The primary is lost, for good or for a while.
+fn lost_primary(rng: &mut Rng, plan: &mut Vec<Planned>) {
+    let when = match rng.below(3) {
+        0 => after(Move::Any, 1 + rng.below(3), rng.below(120)),
+        _ => When::At(rng.between(1_200, 5_000)),
+    };
+    let fault = [Fault::Dark(Part::Primary), Fault::Dead(Part::Primary), Fault::Frozen(Part::Primary)];
+    let fault = fault[rng.index(3)];
+    plan.push(Planned { when, fault, for_ms: rng.between(1_800, 5_000) });
+    if rng.chance(350) {
+        // And then the one that took over.
+        let when = When::At(rng.between(5_200, 7_800));
+        plan.push(Planned { when, fault: Fault::Dark(Part::Primary), for_ms: 4_000 });
+    }
+}
+
+/// A primary stands still and comes back, while the standby has two agents of which one sees nothing.
+fn blind_standby(rng: &mut Rng, plan: &mut Vec<Planned>) {
+    let at = rng.between(1_500, 4_500);
+    let frozen = When::At(at + rng.below(1_500));
+    let for_ms = rng.between(1_600, 3_500);
+    plan.push(Planned { when: When::At(at), fault: Fault::Blind(Part::Standby), for_ms: 5_000 });
+    plan.push(Planned { when: frozen, fault: Fault::Frozen(Part::Primary), for_ms });
+}
+
+/// The link is cut until the primary's agent has moved the register to `solo`. Then it stands still before it has
+/// changed the row; another one is started beside it, finds the link mended and returns to `sync`; the first one goes on.
+fn doubled_on_the_way_to_solo(rng: &mut Rng, plan: &mut Vec<Planned>) {
+    let (at, cut_ms) = (rng.between(900, 2_200), rng.between(1_500, 2_300));
+    let (moved, for_ms) = (after(Move::Any, 2, rng.below(13)), rng.between(4_000, 6_500));
+    plan.push(Planned { when: When::At(at), fault: Fault::LinkCut, for_ms: cut_ms });
+    plan.push(Planned { when: moved, fault: Fault::Twice(Part::Primary), for_ms });
+}
+
+/// The standby has two agents, one of which sees nothing and goes on following. The other one is told to fill the data
+/// anew, announces that, and stands still before it has touched them.
+fn doubled_while_filled_anew(rng: &mut Rng, plan: &mut Vec<Planned>) {
+    let at = rng.between(1_000, 3_000);
+    let (seeded, moved) = (When::At(at + rng.between(700, 1_800)), after(Move::Any, 2, rng.below(13)));
+    let for_ms = rng.between(1_800, 3_500);
+    plan.push(Planned { when: When::At(at), fault: Fault::Blind(Part::Standby), for_ms: 6_000 });
+    plan.push(Planned { when: seeded, fault: Fault::Seed, for_ms: 0 });
+    plan.push(Planned { when: moved, fault: Fault::Pause(Process::Agent(Part::Standby)), for_ms });
+}
+
+/// The standby falls behind, and an operator orders a failover to it all the same: the old primary may still answer
+/// alone until its lease ends. Something there stands still meanwhile, now and then.
+fn ordered_out_of_solo(rng: &mut Rng, plan: &mut Vec<Planned>) {
+    let (at, cut_ms) = (rng.between(900, 2_200), rng.between(2_500, 5_000));
+    let ordered = When::At(at + rng.between(1_300, 2_600));
+    plan.push(Planned { when: When::At(at), fault: Fault::LinkCut, for_ms: cut_ms });
+    plan.push(Planned { when: ordered, fault: Fault::Failover, for_ms: 0 });
+    if rng.chance(500) {
+        // Of the old primary, which is the standby once the register has moved.
+        let process = [Process::Gateway(Part::Standby), Process::Agent(Part::Standby)][rng.index(2)];
+        let (when, for_ms) = (after(Move::Forced, 1, rng.below(2_500)), rng.between(300, 2_500));
+        plan.push(Planned { when, fault: Fault::Pause(process), for_ms });
+    }
+}
+
+/// A switchover is withdrawn when the primary is closed already. The agent that is to open it again stands still, and so
+/// does its gateway; meanwhile the other site takes over and this one is taken back. Then both go on.
+fn late_to_open(rng: &mut Rng, plan: &mut Vec<Planned>) {
+    let asked = When::At(rng.between(1_200, 2_000));
+    let (closed, withdrawn) = (after(Move::Intent, 1, rng.between(30, 150)), rng.below(260));
+    let withdrawn = after(Move::Withdrawn, 1, withdrawn);
+    let (still_ms, dark_ms) = (rng.between(2_500, 3_400), rng.between(1_700, 2_200));
+    plan.push(Planned { when: asked, fault: Fault::Switchover, for_ms: 0 });
+    plan.push(Planned { when: closed, fault: Fault::LinkCut, for_ms: 900 });
+    plan.push(Planned { when: withdrawn, fault: Fault::Dark(Part::Primary), for_ms: dark_ms });
+    let gateway = Fault::Pause(Process::Gateway(Part::Primary));
+    plan.push(Planned { when: withdrawn, fault: gateway, for_ms: still_ms + rng.below(120) });
+    plan.push(Planned { when: withdrawn, fault: Fault::Twice(Part::Primary), for_ms: 2 * still_ms });
+}
+
+/// A switchover is asked for, and often something goes wrong in the middle of it.
+fn switchover(rng: &mut Rng, plan: &mut Vec<Planned>) {
+    let asked = When::At(rng.between(1_200, 5_500));
+    plan.push(Planned { when: asked, fault: Fault::Switchover, for_ms: 0 });
+    if rng.chance(600) {
+        let (when, for_ms) = (after(Move::Intent, 1, rng.below(500)), rng.between(200, 3_000));
+        plan.push(Planned { when, fault: any(rng), for_ms });
+    }
+    if rng.chance(300) {
+        // Back again, or the same once more after it was rolled back.
+        let again = When::At(rng.between(5_500, 7_500));
+        plan.push(Planned { when: again, fault: Fault::Switchover, for_ms: 0 });
+    }
 }
 
 fn part(rng: &mut Rng) -> Part {
@@ -179,6 +291,6 @@ fn any(rng: &mut Rng) -> Fault {
         }
         17 => Fault::Clock(rng.index(3)),
         18 => Fault::Torn([Tear::Before, Tear::Between, Tear::After][rng.index(3)]),
-        _ => Fault::Seed,
+        _ => [Fault::Seed, Fault::Seed, Fault::Failover][rng.index(3)],
     }
 }

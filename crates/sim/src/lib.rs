@@ -10,14 +10,14 @@
 //! ```
 //!
 //! **Shipped code, driven as it is**: `controller::drive::Core` with `decide` and the election (three of them),
-//! `gateway::hold::Gate`, `replicate::{mode::Machine, barrier::Core, checkpoint::Checkpoint, duty::derive}`,
+//! `gateway::{hold::Gate, park::Park}`, `replicate::{mode::Machine, barrier::Core, checkpoint::Checkpoint, duty::derive}`,
 //! `replicate::promote::judge`, `replicate::reinstate::{history_end, follow_from}`, the conditions `row::RowIs`,
 //! `checkpoint::{SlotIs, may_apply}` from which the SQL is made, and the register's `judge`, `newest` and `Leases`.
 //!
 //! **Not shipped code, but written here after it**: the agent's loop around its cores (`replicate::agent` is tied to
 //! tasks), the order of its acts, what the link tells whom, a gateway's way of a request, a controller's limbs. The
 //! server is a model; a copy is one message and not chunks; definitions, spooled transactions and the bytes of the
-//! log are left out, and so are switchovers and forced failovers. Drills and the tests with real servers cover those.
+//! log are left out. Drills and the tests with real servers cover those.
 //!
 //! Always true here: nothing reads a real clock or opens a socket; a process learns of the world by messages alone.
 #![allow(

@@ -4,11 +4,15 @@ use std::{fmt, sync::Arc};
 
 use model::{
     BarrierReply, BarrierRequest, Epoch, Incarnation, Mode, Position, Register, Serving, Site,
-    agent::{AgentStatus, FailoverRecord, FenceReply, FenceRequest, PromoteReply, Slot},
+    agent::{
+        AgentStatus, CloseReply, CloseRequest, FailoverRecord, FenceReply, FenceRequest, PromoteReply, Slot,
+    },
+    gateway::{ParkReply, ParkRequest},
     observation::Observation,
     orders::Orders,
     plan::Steering,
     register::{CasReply, CasRequest, LeaseReply, LeaseRequest},
+    switchover::Request,
 };
 use replicate::{
     checkpoint::Batch,
@@ -24,9 +28,14 @@ pub const WITNESS: usize = 2;
 /// Where visitors are.
 pub const OUTSIDE: usize = 3;
 
+thread_local! {
+    /// Made once a thread: clones share a count, over which two threads would fight.
+    static NAMES: [Site; 3] = [Site::new(SITES[0]), Site::new(SITES[1]), Site::new("witness")];
+}
+
 /// A site by its number.
 pub fn site(n: usize) -> Site {
-    Site::new(SITES.get(n).copied().unwrap_or("witness"))
+    NAMES.with(|names| names[n.min(WITNESS)].clone())
 }
 
 /// A site's number.
@@ -214,12 +223,20 @@ pub enum Ask {
     Promote(Epoch),
     /// To an agent.
     Fence(FenceRequest),
+    /// To an agent: close a primary for a switchover.
+    Close(CloseRequest),
     /// To an agent.
     Barrier(BarrierRequest),
     /// To an agent.
     Serving,
     /// To a gateway: would it let visitors in?
     Door,
+    /// To a gateway: let requests wait.
+    Park(ParkRequest),
+    /// To a gateway: the switchover of this intent was rolled back.
+    Unpark(u64),
+    /// To a controller, from an operator.
+    Switchover(Request),
     /// To a controller.
     Observations,
     /// To the name server.
@@ -261,11 +278,17 @@ pub enum Answer {
     /// Of an agent.
     Fence(FenceReply),
     /// Of an agent.
+    Close(CloseReply),
+    /// Of an agent.
     Barrier(BarrierReply),
     /// Of an agent.
     Serving(Serving),
     /// Of a gateway.
     Door,
+    /// Of a gateway.
+    Park(ParkReply),
+    /// Of a gateway.
+    Unparked,
     /// Of a controller.
     Observations(Vec<Observation>),
     /// Of the name server.

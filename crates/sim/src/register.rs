@@ -9,7 +9,10 @@ use cloud::{
     local::register_file::{Leases, newest},
     register::judge,
 };
-use model::{Register as Record, register::CasReply};
+use model::{
+    Register as Record,
+    register::{Approval, CasReply, Orders},
+};
 
 use crate::{
     context::{Caller, Context, Input},
@@ -34,6 +37,7 @@ pub struct Register {
     copy: Record,
     leases: Leases,
     lease_ms: u64,
+    orders: Orders,
     /// The next change is torn there.
     pub tear: Option<Tear>,
     /// It has just been torn: the process dies now.
@@ -47,12 +51,26 @@ impl Register {
         first.version = 2;
         first.standby_incarnation = model::Incarnation(1);
         let leases = Leases::new(0, Duration::ZERO);
-        Register { copy: first.clone(), file: first, leases, lease_ms, tear: None, torn: false }
+        Register {
+            copy: first.clone(),
+            file: first,
+            leases,
+            lease_ms,
+            orders: Orders::default(),
+            tear: None,
+            torn: false,
+        }
     }
 
     /// What is told to whoever reads it.
     pub fn record(&self) -> &Record {
         &self.file
+    }
+
+    /// An operator approves a failover.
+    pub fn approve(&mut self, approval: Approval) {
+        self.orders.version += 1;
+        self.orders.approval = Some(approval);
     }
 
     /// It starts again, with what stands on its disk.
@@ -70,8 +88,7 @@ impl Register {
         let Input::Message(Message::Ask { from, life, call, ask }) = input else { return };
         let caller = Caller { who: from, life, call };
         match ask {
-            // Nobody has ordered anything.
-            Ask::ReadOrders => ctx.answer(caller, Answer::Orders(Box::default())),
+            Ask::ReadOrders => ctx.answer(caller, Answer::Orders(Box::new(self.orders.clone()))),
             Ask::ReadRegister => ctx.answer(caller, Answer::Register(self.file.clone())),
             Ask::Lease(request) => {
                 let reply = self.leases.ask(ctx.now, request);

@@ -4,22 +4,23 @@
 //! wants sent; then the invariants are looked at. A process that died has lost everything but its disk, and answers to
 //! its questions of before do not reach it; one that stands still gets everything late, in order.
 
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, VecDeque},
-};
+mod queue;
+mod strike;
+
+use std::collections::VecDeque;
 
 use model::topology::Policy;
 
+use self::queue::Queue;
 use crate::{
     agent::Agent,
     context::{Context, Input, Out, Timer, Trace},
     controllers::Controller,
     database::Database,
-    faults::{END_MS, Fault, MENDED_AT_MS, Part, Planned, Process, When, plan},
+    faults::{END_MS, Fault, MENDED_AT_MS, Move, Planned, When, plan},
     gateway::Gateway,
     invariants::{Counts, Truth},
-    message::{Answer, Ask, Message, OUTSIDE, SITES, WITNESS, Who, number},
+    message::{Answer, Message, OUTSIDE, WITNESS, Who},
     network::Network,
     register::Register,
     rng::Rng,
@@ -69,6 +70,10 @@ fn policy() -> Policy {
         lost_after_probes: 3,
         leader_lease_ms: 1_500,
         failover_pause_ms: 1_500,
+        switchover_ms_max: 2_500,
+        switchover_drain_ms: 800,
+        switchover_catch_up_ms: 600,
+        switchover_park_ms: 3_000,
         ..Policy::default()
     }
 }
@@ -98,29 +103,6 @@ enum What {
     GoesOn(Who),
 }
 
-struct Event {
-    at: u64,
-    number: u64,
-    what: What,
-}
-
-impl PartialEq for Event {
-    fn eq(&self, other: &Event) -> bool {
-        (self.at, self.number) == (other.at, other.number)
-    }
-}
-impl Eq for Event {}
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Event) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Event {
-    fn cmp(&self, other: &Event) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
-
 /// What the world knows of a process.
 #[derive(Clone, Copy, Debug, Default)]
 struct Life {
@@ -133,13 +115,14 @@ struct Life {
 pub struct World {
     seed: u64,
     now: u64,
-    numbers: u64,
-    queue: BinaryHeap<Reverse<Event>>,
+    queue: Queue<What>,
     rng: Rng,
     network: Network,
     trace: Trace,
     truth: Truth,
     aimed: Vec<Planned>,
+    /// What a process wants done, between two events always empty: one room for all.
+    out: Vec<Out>,
     wall_ms: [i64; 4],
     lives: [Life; 13 + VISITORS],
     /// What came while a process stood still, in order.
@@ -175,13 +158,13 @@ impl World {
         let mut world = World {
             seed,
             now: 0,
-            numbers: 0,
-            queue: BinaryHeap::new(),
+            queue: Queue::default(),
             rng: Rng::new(seed),
             network: Network::default(),
             trace: Trace { on: traced, lines: Vec::new() },
             truth: Truth::default(),
             aimed: Vec::new(),
+            out: Vec::new(),
             wall_ms: [0; 4],
             lives: [Life::default(); 13 + VISITORS],
             late: std::array::from_fn(|_| VecDeque::new()),
@@ -213,24 +196,24 @@ impl World {
         for planned in plan(&mut world.rng) {
             match planned.when {
                 When::At(at) => world.later(at, What::Strikes(planned.fault, planned.for_ms)),
-                When::AfterMove { .. } => world.aimed.push(planned),
+                When::After { .. } => world.aimed.push(planned),
             }
         }
         world
     }
 
     fn live(mut self) -> Report {
-        while let Some(Reverse(event)) = self.queue.pop() {
-            if event.at > END_MS {
+        while let Some((at, what)) = self.queue.pop() {
+            if at > END_MS {
                 break;
             }
-            self.now = event.at;
+            self.now = at;
             if self.now >= MENDED_AT_MS && !self.truth.at_the_end {
                 self.mend();
             }
-            let moves = self.truth.register_moves;
-            self.happen(event.what);
-            if self.truth.register_moves != moves {
+            let moves = self.truth.moves(Move::Any);
+            self.happen(what);
+            if self.truth.moves(Move::Any) != moves {
                 self.aim();
             }
             if self.truth.violation.is_some() {
@@ -251,9 +234,7 @@ impl World {
     }
 
     fn later(&mut self, after_ms: u64, what: What) {
-        self.numbers += 1;
-        let event = Event { at: self.now + after_ms, number: self.numbers, what };
-        self.queue.push(Reverse(event));
+        self.queue.push(self.now + after_ms, what);
     }
 
     fn happen(&mut self, what: What) {
@@ -327,7 +308,7 @@ impl World {
             me: who,
             life: self.lives[index(who)].number,
             rng: &mut self.rng,
-            out: Vec::new(),
+            out: std::mem::take(&mut self.out),
             truth: &mut self.truth,
             trace: &mut self.trace,
         };
@@ -359,8 +340,8 @@ impl World {
                 self.visitors[n].take(&mut ctx, input);
             }
         }
-        let (out, life) = (ctx.out, ctx.life);
-        for wanted in out {
+        let (mut out, life) = (ctx.out, ctx.life);
+        for wanted in out.drain(..) {
             match wanted {
                 // Only the one that listens at the address is asked, and only it tells.
                 Out::Send(Who::Gateway(s), Message::Serving(_)) if matches!(who, Who::Agent(_, n) if n != self.current[s]) =>
@@ -369,6 +350,7 @@ impl World {
                 Out::Wake(after, timer) => self.later(after, What::Woken { who, life, timer }),
             }
         }
+        self.out = out;
         if self.register.torn {
             self.register.torn = false;
             let for_ms = 100 + self.rng.below(600);
@@ -403,7 +385,11 @@ impl World {
             Who::Agent(s, n) => self.agents[s][n] = Agent::new(s, policy()),
             Who::Gateway(s) => self.gateways[s] = Gateway::new(s, policy().hold_max_ms),
             Who::Controller(p) => self.controllers[p] = Controller::new(p, policy()),
-            Who::Register => self.register.start(self.now),
+            Who::Register => {
+                self.register.start(self.now);
+                // A torn write may have been a change all the same; nobody has been told yet.
+                self.truth.register_moved(self.register.record());
+            }
             Who::Database(_) | Who::TheAgent(_) | Who::NameServer | Who::Visitor(_) => {}
         }
         if self.now > 1_000 {
@@ -442,164 +428,5 @@ impl World {
         let state = &mut self.lives[index(who)];
         state.still_until = state.still_until.max(until);
         self.later(for_ms, What::GoesOn(who));
-    }
-
-    // === Faults ===
-
-    fn aim(&mut self) {
-        let moves = self.truth.register_moves;
-        let mut aimed = std::mem::take(&mut self.aimed);
-        aimed.retain(|planned| match planned.when {
-            When::AfterMove { nth, after_ms } if nth == moves => {
-                self.later(after_ms, What::Strikes(planned.fault, planned.for_ms));
-                false
-            }
-            _ => true,
-        });
-        self.aimed = aimed;
-    }
-
-    fn site(&self, part: Part) -> usize {
-        let primary = number(&self.register.record().primary);
-        match part {
-            Part::Primary => primary,
-            Part::Standby => 1 - primary,
-        }
-    }
-
-    fn process(&self, process: Process) -> Who {
-        match process {
-            Process::Database(part) => Who::Database(self.site(part)),
-            Process::Agent(part) => {
-                let s = self.site(part);
-                Who::Agent(s, self.current[s])
-            }
-            Process::Gateway(part) => Who::Gateway(self.site(part)),
-            Process::Controller(place) => Who::Controller(place),
-            Process::Register => Who::Register,
-            Process::NameServer => Who::NameServer,
-        }
-    }
-
-    fn of_site(s: usize) -> [Who; 5] {
-        [Who::Database(s), Who::Agent(s, 0), Who::Agent(s, 1), Who::Gateway(s), Who::Controller(s)]
-    }
-
-    fn cut(&mut self, from: usize, to: usize, for_ms: u64) {
-        let swallows = self.rng.chance(500);
-        let weather = self.network.weather(from, to);
-        (weather.cut, weather.swallows) = (true, swallows);
-        self.later(for_ms, What::Mended(from, to));
-    }
-
-    fn strike(&mut self, fault: Fault, for_ms: u64) {
-        self.truth.counts.faults += 1;
-        let name = |n: usize| SITES.get(n).copied().unwrap_or("witness");
-        let at_place = |n: usize| if n < 2 { SITES[n] } else { "witness" };
-        let told = match fault {
-            Fault::Dark(part) => format!("{} is dark for {for_ms} ms", name(self.site(part))),
-            Fault::Dead(part) => format!("{} has no power for {for_ms} ms", name(self.site(part))),
-            Fault::Frozen(part) => format!("{} stands still for {for_ms} ms", name(self.site(part))),
-            Fault::OneWay(from, to) => {
-                format!("nothing passes from {} to {} for {for_ms} ms", at_place(from), at_place(to))
-            }
-            Fault::LinkCut => format!("the link is cut for {for_ms} ms"),
-            Fault::WitnessDark => format!("the witness is dark for {for_ms} ms"),
-            Fault::Storm(from, to) => {
-                format!("messages from {} to {} suffer for {for_ms} ms", at_place(from), at_place(to))
-            }
-            other => format!("{other:?}"),
-        };
-        self.trace.say(self.now, "FAULT", || told);
-        match fault {
-            Fault::Dark(part) => {
-                let s = self.site(part);
-                // Visitors may still reach a site that nobody else does: what it sells then is a tail.
-                let places = if self.rng.chance(500) { OUTSIDE } else { WITNESS };
-                for other in (0..=places).filter(|other| *other != s) {
-                    self.cut(s, other, for_ms);
-                    self.cut(other, s, for_ms);
-                }
-            }
-            Fault::Dead(part) => {
-                let s = self.site(part);
-                let alive = self.current[s];
-                for who in World::of_site(s) {
-                    let starts = !matches!(who, Who::Agent(_, n) if n != alive);
-                    let after = for_ms + self.rng.below(300);
-                    self.crash(who, if starts { after } else { u64::MAX });
-                }
-                for other in (0..=OUTSIDE).filter(|other| *other != s) {
-                    self.cut(other, s, for_ms);
-                }
-            }
-            Fault::Crash(process) => self.crash(self.process(process), 50 + for_ms / 2),
-            Fault::Pause(process) => self.still(self.process(process), for_ms),
-            Fault::Frozen(part) => {
-                for who in World::of_site(self.site(part)) {
-                    self.still(who, for_ms);
-                }
-            }
-            Fault::Twice(part) | Fault::Blind(part) => {
-                let s = self.site(part);
-                let old = self.current[s];
-                match fault {
-                    Fault::Twice(_) => self.still(Who::Agent(s, old), for_ms / 2),
-                    _ => self.agents[s][old].hang(self.now + for_ms),
-                }
-                self.current[s] = 1 - old;
-                self.start(Who::Agent(s, 1 - old));
-                self.later(for_ms + 1_500, What::Dies(Who::Agent(s, old)));
-            }
-            Fault::OneWay(from, to) => self.cut(from, to, for_ms),
-            Fault::LinkCut => {
-                self.cut(0, 1, for_ms);
-                self.cut(1, 0, for_ms);
-            }
-            Fault::WitnessDark => {
-                for other in [0, 1] {
-                    self.cut(WITNESS, other, for_ms);
-                    self.cut(other, WITNESS, for_ms);
-                }
-            }
-            Fault::Storm(from, to) => {
-                let (loss, doubled) = (self.rng.below(200), self.rng.below(300));
-                let delay_ms = 20 + self.rng.below(500);
-                let weather = self.network.weather(from, to);
-                (weather.loss, weather.doubled, weather.delay_ms) = (loss, doubled, delay_ms);
-                self.later(for_ms, What::Mended(from, to));
-            }
-            Fault::Clock(place) => {
-                let jump = i64::try_from(self.rng.below(7_200_000)).unwrap_or(0) - 3_600_000;
-                self.wall_ms[place.min(OUTSIDE)] += jump;
-            }
-            Fault::Torn(tear) => self.register.tear = Some(tear),
-            Fault::Seed => {
-                let s = self.site(Part::Standby);
-                let ask = Ask::Seed;
-                let message = Message::Ask { from: Who::Visitor(0), life: 0, call: 0, ask };
-                self.later(0, What::Arrives { from: Who::TheAgent(s), to: Who::TheAgent(s), message });
-            }
-        }
-    }
-
-    /// The end of all faults: what is down is started, what stands still goes on.
-    fn mend(&mut self) {
-        self.truth.at_the_end = true;
-        self.trace.say(self.now, "MENDED", || "no more faults from here on".into());
-        self.network.heal();
-        self.register.tear = None;
-        self.aimed.clear();
-        let current = self.current;
-        let agents = (0..2).map(|s| Who::Agent(s, current[s]));
-        let sites = (0..2).flat_map(|s| [Who::Database(s), Who::Gateway(s), Who::Controller(s)]);
-        let witness = [Who::Register, Who::NameServer, Who::Controller(WITNESS)];
-        let all: Vec<Who> = agents.chain(sites).chain(witness).collect();
-        for who in all {
-            self.start(who);
-        }
-        for (s, current) in current.into_iter().enumerate() {
-            self.crash(Who::Agent(s, 1 - current), u64::MAX);
-        }
     }
 }

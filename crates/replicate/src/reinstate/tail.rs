@@ -321,7 +321,7 @@ fn row_state(at: At, row: &Row, columns: SiteColumns) -> Option<RowState> {
         1 => Mode::Sync,
         _ => Mode::Solo,
     };
-    let primary = Site::new(String::from_utf8_lossy(primary).into_owned());
+    let primary = Site::new(String::from_utf8_lossy(primary));
     Some(RowState { from: at.to_string(), epoch, primary, mode })
 }
 

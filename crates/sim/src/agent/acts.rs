@@ -2,7 +2,7 @@
 
 use model::{
     Epoch, Incarnation, Mode, Register,
-    agent::{Fence, FenceRequest, PromoteReply},
+    agent::{CloseReply, CloseRequest, Fence, FenceRequest, PromoteReply},
     register::{CasReply, CasRequest},
 };
 use replicate::duty::{Duty, Look};
@@ -22,6 +22,9 @@ pub(super) enum Act {
     ReadForPromotion(Epoch, Caller),
     EndSessions(Epoch, Register, Caller),
     Promote(Caller),
+    ReadForClose(CloseRequest, Caller),
+    LookForClose(CloseRequest, Caller),
+    CloseFor(Caller),
     /// A new life of a standby's data, to be filled anew.
     AnnounceFill(Register),
     Fill,
@@ -47,7 +50,8 @@ impl Agent {
             Duty::Primary(epoch) => {
                 let register = register()?;
                 let agrees = register.epoch == *epoch && register.primary == site(self.site);
-                (agrees && closed).then_some(Act::Open)
+                // A switchover has closed it, or is about to: it stays as it is until the register holds none.
+                (agrees && closed && register.intent.is_none()).then_some(Act::Open)
             }
             Duty::Seed(_) | Duty::Reinstate(_) | Duty::Follow(..) | Duty::AwaitPromotion => {
                 (!closed).then_some(Act::Close)
@@ -66,7 +70,7 @@ impl Agent {
             Act::Open => self.sql(ctx, Sql::Open, Purpose::Act),
             Act::Close => self.sql(ctx, Sql::Close, Purpose::Act),
             Act::Fence(request, _) => self.sql(ctx, Sql::Fence(request.clone()), Purpose::Act),
-            Act::ReadForPromotion(..) => {
+            Act::ReadForPromotion(..) | Act::ReadForClose(..) => {
                 self.calls.ask(ctx, Who::Register, Ask::ReadRegister, REGISTER_TIMEOUT_MS, Purpose::Act);
             }
             Act::AnnounceFill(register) => {
@@ -77,7 +81,13 @@ impl Agent {
                 let why = format!("the old primary {} is taken back", site(self.site));
                 self.announce_life(ctx, register, why);
             }
-            Act::EndSessions(..) | Act::Promote(_) | Act::Fill | Act::Return | Act::Look(_) => {}
+            Act::EndSessions(..)
+            | Act::Promote(_)
+            | Act::LookForClose(..)
+            | Act::CloseFor(_)
+            | Act::Fill
+            | Act::Return
+            | Act::Look(_) => {}
         }
         self.act = Some(act);
     }
@@ -100,7 +110,7 @@ impl Agent {
         let asked = self.act_asked;
         match (act, answer) {
             (Act::Look(asked), Some(Answer::Sql(SqlAnswer::Look(look)))) => {
-                self.learn_look(ctx, asked, *look);
+                self.learn_look(ctx, asked, look.into());
                 self.barrier.row_changed();
                 self.advance(ctx);
                 return;
@@ -110,6 +120,13 @@ impl Agent {
                 if let Some(caller) = caller {
                     ctx.answer(caller, Answer::Fence(reply));
                 }
+            }
+            (Act::ReadForPromotion(_, caller), Some(Answer::Register(register)))
+                if register.intent.is_some() =>
+            {
+                self.learn_register(ctx, register, asked);
+                let why = "the register holds a switchover that has not moved it yet".into();
+                ctx.answer(caller, Answer::Promote(PromoteReply::NotNow { why }));
             }
             (Act::ReadForPromotion(epoch, caller), Some(Answer::Register(register))) => {
                 self.learn_register(ctx, register.clone(), asked);
@@ -132,6 +149,35 @@ impl Agent {
             }
             (Act::Promote(caller), Some(Answer::Sql(SqlAnswer::Promote(reply)))) => {
                 ctx.answer(caller, Answer::Promote(reply));
+            }
+            // As `replicate::work::close_for`.
+            (Act::ReadForClose(request, caller), Some(Answer::Register(register))) => {
+                let intended = register.intent.as_ref().is_some_and(|i| i.id == request.intent);
+                let ours = register.epoch == request.epoch && register.primary == site(self.site);
+                self.learn_register(ctx, register, asked);
+                if intended && ours {
+                    self.act = Some(Act::LookForClose(request, caller));
+                    self.sql(ctx, Sql::Snapshot, Purpose::Act);
+                    return;
+                }
+                let why = "the register does not hold that intent".into();
+                ctx.answer(caller, Answer::Close(CloseReply::NotClosed { why }));
+            }
+            (Act::LookForClose(request, caller), Some(Answer::Sql(SqlAnswer::Snapshot(here)))) => {
+                if here.row.epoch == request.epoch && here.row.primary == site(self.site) {
+                    self.act = Some(Act::CloseFor(caller));
+                    self.sql(ctx, Sql::Close, Purpose::Act);
+                    return;
+                }
+                let why = "this database stands in another epoch".into();
+                ctx.answer(caller, Answer::Close(CloseReply::NotClosed { why }));
+            }
+            (Act::CloseFor(caller), Some(Answer::Sql(SqlAnswer::Done))) => {
+                ctx.answer(caller, Answer::Close(CloseReply::Closed { sessions_killed: 0 }));
+            }
+            (Act::ReadForClose(_, caller) | Act::LookForClose(_, caller) | Act::CloseFor(caller), _) => {
+                let why = "no answer".into();
+                ctx.answer(caller, Answer::Close(CloseReply::NotClosed { why }));
             }
             (
                 act @ (Act::AnnounceFill(_) | Act::AnnounceReturn(_)),

@@ -10,11 +10,11 @@ mod mode;
 mod ship;
 mod standby;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, rc::Rc};
 
 use model::{
     BarrierRequest, Epoch, Incarnation, Register, Serving, Watermark,
-    agent::{AgentStatus, Fence, FenceRequest, ReinstatePhase, Role, StandbyPhase},
+    agent::{AgentStatus, CloseRequest, Fence, FenceRequest, ReinstatePhase, Role, StandbyPhase},
     topology::Policy,
 };
 use replicate::{
@@ -56,6 +56,7 @@ enum Purpose {
 enum Command {
     Promote(Epoch, Caller),
     Fence(FenceRequest, Caller),
+    Close(CloseRequest, Caller),
 }
 
 /// The epoch and the life for which a standby follows.
@@ -67,7 +68,7 @@ pub struct Agent {
     policy: Policy,
     calls: Calls<Purpose>,
     seen: Option<(Register, u64)>,
-    look: Option<(u64, Look)>,
+    look: Option<(u64, Rc<Look>)>,
     look_failed: bool,
     duty: Duty,
     act: Option<Act>,
@@ -239,6 +240,10 @@ impl Agent {
                 self.commands.push_back(Command::Fence(request, caller));
                 self.advance(ctx);
             }
+            Ask::Close(request) => {
+                self.commands.push_back(Command::Close(request, caller));
+                self.advance(ctx);
+            }
             Ask::Seed => {
                 let key = self.here();
                 if let (Duty::Follow(..), Some(key)) = (&self.duty, key) {
@@ -265,7 +270,7 @@ impl Agent {
                 match answer {
                     Some(Answer::Sql(SqlAnswer::Look(look))) => {
                         self.look_failed = false;
-                        self.learn_look(ctx, asked, *look);
+                        self.learn_look(ctx, asked, Rc::from(look));
                     }
                     _ => self.look_failed = true,
                 }
@@ -342,7 +347,7 @@ impl Agent {
         self.step_mode(ctx, replicate::mode::Event::RegisterSeen(register));
     }
 
-    fn learn_look(&mut self, ctx: &mut Context<'_>, asked: u64, look: Look) {
+    fn learn_look(&mut self, ctx: &mut Context<'_>, asked: u64, look: Rc<Look>) {
         if self.look.as_ref().is_some_and(|(known, _)| *known > asked) {
             return;
         }
@@ -361,7 +366,7 @@ impl Agent {
     /// Starts what is to be done and stops what is not to be done any more. Called after everything that was learnt.
     fn advance(&mut self, ctx: &mut Context<'_>) {
         let Some((_, look)) = &self.look else { return };
-        let look = look.clone();
+        let look = Rc::clone(look);
         let register = self.seen.as_ref().map(|(register, _)| register);
         let mut duty = duty::derive(&site(self.site), register, &look);
         let here = self.here();
@@ -408,6 +413,7 @@ impl Agent {
             let act = match command {
                 Command::Promote(epoch, caller) => Act::ReadForPromotion(epoch, caller),
                 Command::Fence(request, caller) => Act::Fence(request, Some(caller)),
+                Command::Close(request, caller) => Act::ReadForClose(request, caller),
             };
             self.start_act(ctx, act);
             return;
@@ -481,7 +487,7 @@ impl Agent {
     fn status(&self, now: u64) -> AgentStatus {
         let role = self.role();
         let primary = role == Role::Primary;
-        let look = self.look.as_ref().map(|(_, look)| look);
+        let look = self.look.as_ref().map(|(_, look)| look.as_ref());
         let here = look.and_then(|look| look.site.as_ref());
         let attached = here.and_then(|here| {
             let of_epoch = |s: &&replicate::row::AppliedSlot| s.slot.epoch == here.row.epoch;

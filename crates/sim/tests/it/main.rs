@@ -31,9 +31,9 @@ fn say(line: &str) {
     std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
-/// Gives seeds to `work` on all threads, in order, until it says that it has had enough. Returns what each thread made.
-fn seeds<T: Default + Send>(work: impl Fn(u64, &mut T) -> bool + Sync) -> Vec<T> {
-    let next = AtomicU64::new(0);
+/// Gives seeds from `first` on to `work` on all threads, in order, until it says that it has had enough. Returns what each thread made.
+fn seeds<T: Default + Send>(first: u64, work: impl Fn(u64, &mut T) -> bool + Sync) -> Vec<T> {
+    let next = AtomicU64::new(first);
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|_| {

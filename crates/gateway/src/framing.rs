@@ -38,6 +38,13 @@ impl HeadWatch {
         self.0.had_length.load(Relaxed)
     }
 
+    /// Of a protocol that frames requests itself (HTTP/2): every head stands alone.
+    pub(crate) fn framed() -> HeadWatch {
+        let watch = HeadWatch::default();
+        watch.next_head();
+        watch
+    }
+
     /// The request under way is read completely: the next bytes begin a new head.
     pub(crate) fn next_head(&self) {
         self.0.rearm.store(true, Relaxed);

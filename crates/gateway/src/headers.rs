@@ -83,8 +83,20 @@ pub(crate) fn forwarded_by(headers: &HeaderMap, keys: &Keys) -> Option<Site> {
     keys.is_forwarded_by(site, token.as_bytes()).then(|| Site::new(site))
 }
 
+/// HTTP/2 may send a cookie's pairs in headers of their own; before they go on over HTTP/1.1 they are one again (RFC 9113
+/// §8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let pairs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&pairs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
 /// Says from whom a request came. `trusted`: it came through the other site's gateway, which has said it already.
-pub(crate) fn say_origin(headers: &mut HeaderMap, from: IpAddr, trusted: bool) {
+pub(crate) fn say_origin(headers: &mut HeaderMap, from: IpAddr, protocol: &'static str, trusted: bool) {
     if trusted && headers.contains_key(X_FORWARDED_FOR) {
         return;
     }
@@ -92,7 +104,7 @@ pub(crate) fn say_origin(headers: &mut HeaderMap, from: IpAddr, trusted: bool) {
     if let Ok(value) = HeaderValue::try_from(from.to_string()) {
         headers.insert(X_FORWARDED_FOR, value);
     }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(protocol));
     match headers.get(header::HOST).cloned() {
         Some(host) => headers.insert(X_FORWARDED_HOST, host),
         None => headers.remove(X_FORWARDED_HOST),
@@ -173,7 +185,7 @@ mod tests {
         ]);
         assert_eq!(forwarded_by(&headers, &Keys::derive(&runtime::secret::Secret::new("s"))), None);
         strip_ours(&mut headers, None);
-        say_origin(&mut headers, [127, 0, 0, 1].into(), false);
+        say_origin(&mut headers, [127, 0, 0, 1].into(), "http", false);
         assert_eq!(
             lines(&headers),
             ["host: a", "x-forwarded-for: 127.0.0.1", "x-forwarded-host: a", "x-forwarded-proto: http"]

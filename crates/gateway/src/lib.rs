@@ -19,6 +19,7 @@ pub mod access;
 mod agent;
 mod balance;
 mod body;
+mod door;
 mod framing;
 mod headers;
 pub mod hold;
@@ -28,12 +29,14 @@ mod metrics;
 pub mod park;
 mod parking;
 mod peer;
+mod proxied;
 mod refusal;
 mod request;
 mod route;
 mod rules;
 mod spill;
 mod status;
+pub mod tls;
 mod upstream;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -61,8 +64,12 @@ const DRAIN: Duration = Duration::from_millis(4_500);
 pub struct Config {
     /// Its site.
     pub site: Site,
-    /// Where visitors arrive.
+    /// Where visitors arrive, without TLS; the other site's gateway too.
     pub listen: SocketAddr,
+    /// Where they arrive besides.
+    pub listeners: Vec<Listener>,
+    /// Visitors who come without TLS are sent to `https`, at this port.
+    pub redirect_to_https: Option<u16>,
     /// Its own admin API.
     pub admin: SocketAddr,
     /// The admin API of its agent.
@@ -87,6 +94,17 @@ pub struct Config {
     pub access: Option<access::Settings>,
     /// How many threads serve visitors; one a core.
     pub threads: usize,
+}
+
+/// A listener besides the first one.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Where.
+    pub listen: SocketAddr,
+    /// What it shows; none: no TLS.
+    pub certificates: Option<Arc<tls::Certificates>>,
+    /// Whether a load balancer before it says in a PROXY header from whom a connection comes.
+    pub proxy_protocol: bool,
 }
 
 /// What one visitor may ask of us, and how long we wait for whom.
@@ -131,7 +149,8 @@ impl Default for Limits {
 /// A gateway that has its addresses but does not serve yet.
 pub struct Gateway {
     config: Arc<Config>,
-    visitors: Vec<std::net::TcpListener>,
+    /// One list for each listener, in it one for each thread.
+    visitors: Vec<Vec<std::net::TcpListener>>,
     admin: TcpListener,
 }
 
@@ -144,6 +163,9 @@ pub enum GatewayError {
     /// A serving thread ended by itself.
     #[error("a serving thread ended unexpectedly")]
     ThreadEnded,
+    /// A listener's TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     /// The site's name cannot be sent in a header: the topology's fault.
     #[error("the site's name `{0}` cannot be sent to the other gateway; use letters, digits and `-`")]
     SiteName(Site),
@@ -154,14 +176,22 @@ impl Gateway {
     pub async fn bind(config: Config) -> Result<Gateway, ListenError> {
         let threads = config.threads.max(1);
         let key = |name: &str| format!("sites.{}.gateway.{name}", config.site);
-        let visitors = listen::reuseport(&key("listen"), config.listen, threads).await?;
+        let mut visitors = vec![listen::reuseport(&key("listen"), config.listen, threads).await?];
+        for more in &config.listeners {
+            visitors.push(listen::reuseport(&key("listener"), more.listen, threads).await?);
+        }
         let admin = runtime::listen::tcp(&key("admin"), config.admin).await?;
         Ok(Gateway { config: Arc::new(Config { threads, ..config }), visitors, admin })
     }
 
     /// Where visitors arrive.
     pub fn address(&self) -> SocketAddr {
-        self.visitors.first().and_then(|l| l.local_addr().ok()).unwrap_or(self.config.listen)
+        self.addresses().next().unwrap_or(self.config.listen)
+    }
+
+    /// Where visitors arrive: the first listener, then the others.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.visitors.iter().filter_map(|threads| threads.first()?.local_addr().ok())
     }
 
     /// Where its admin API is.
@@ -211,9 +241,19 @@ impl Gateway {
             snapshots,
             report,
         };
+        let mut doors = vec![door::Door::plain()];
+        for more in &config.listeners {
+            doors.push(door::Door::new(more.certificates.as_ref(), more.proxy_protocol)?);
+            if let Some(certificates) = more.certificates.clone() {
+                tokio::spawn(certificates.follow(background.clone()));
+            }
+        }
+        let mut visitors: Vec<_> = visitors.into_iter().map(Vec::into_iter).collect();
         let mut threads = Vec::new();
-        for (n, listener) in visitors.into_iter().enumerate() {
-            threads.push(serving_thread(n, listener, common.clone(), shutdown.clone())?);
+        for n in 0..config.threads {
+            let listeners = visitors.iter_mut().filter_map(Iterator::next);
+            let entrances = listeners.zip(doors.iter().cloned()).collect();
+            threads.push(serving_thread(n, entrances, common.clone(), shutdown.clone())?);
         }
         let mut result = Ok(());
         for ended in threads {
@@ -230,7 +270,7 @@ impl Gateway {
 
 fn serving_thread(
     n: usize,
-    listener: std::net::TcpListener,
+    entrances: Vec<listen::Entrance>,
     common: listen::Common,
     shutdown: Shutdown,
 ) -> std::io::Result<oneshot::Receiver<Ended>> {
@@ -238,7 +278,7 @@ fn serving_thread(
     std::thread::Builder::new().name(format!("visitors-{n}")).spawn(move || {
         // However this thread ends, the process ends: half a gateway is worse than a restart.
         let _end_all = shutdown.clone().drop_guard();
-        let result = listen::run_thread(listener, common, shutdown.clone(), DRAIN);
+        let result = listen::run_thread(entrances, common, shutdown.clone(), DRAIN);
         // Nobody listens only when the process ends.
         tell.send(Ended { result, asked: shutdown.is_cancelled() }).ok();
     })?;

@@ -12,8 +12,6 @@ use std::{
     time::Duration,
 };
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use model::{Epoch, Serving};
 use runtime::{
     admin::Client,
@@ -21,9 +19,9 @@ use runtime::{
     process::Shutdown,
 };
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpSocket},
     sync::{Notify, mpsc, watch},
-    task::{LocalSet, spawn_local},
+    task::{JoinSet, LocalSet, spawn_local},
 };
 use tokio_util::task::TaskTracker;
 
@@ -31,13 +29,13 @@ use crate::{
     access,
     agent::{GateDriver, Heard},
     balance::{Event, Shares, Snapshot},
-    framing::Watched,
+    door::{self, Door},
     hold,
     keys::Keys,
     metrics::GatewayMetrics,
     parking::Parking,
     peer::Stamp,
-    request::{self, Settings, Visitor},
+    request::Settings,
     route::{self, Destination},
     upstream::Pool,
 };
@@ -219,9 +217,12 @@ impl Edge {
     }
 }
 
+/// A listener of one thread, and how its connections begin.
+pub(crate) type Entrance = (std::net::TcpListener, Door);
+
 /// Runs one thread's share until `shutdown`, then finishes the requests under way, for `drain` at most.
 pub(crate) fn run_thread(
-    listener: std::net::TcpListener,
+    entrances: Vec<Entrance>,
     common: Common,
     shutdown: Shutdown,
     drain: Duration,
@@ -229,30 +230,20 @@ pub(crate) fn run_thread(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     let serve = async {
-        let listener = TcpListener::from_std(listener)?;
         let edge = Edge::new(common);
         let open = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = shutdown.cancelled() => break,
-            };
-            match accepted {
-                Ok((stream, address)) => {
-                    spawn_local(open.track_future(connection(
-                        edge.clone(),
-                        stream,
-                        address,
-                        shutdown.clone(),
-                    )));
-                }
-                Err(e) => {
-                    tracing::warn!("accepting a visitor failed: {e}");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
+        let mut accepting = JoinSet::new();
+        for (listener, door) in entrances {
+            let listener = TcpListener::from_std(listener)?;
+            accepting.spawn_local(accept(
+                edge.clone(),
+                listener,
+                Rc::new(door),
+                open.clone(),
+                shutdown.clone(),
+            ));
         }
-        drop(listener);
+        while accepting.join_next().await.is_some() {}
         open.close();
         if tokio::time::timeout(drain, open.wait()).await.is_err() {
             tracing::warn!(connections = open.len(), "ending with requests under way");
@@ -262,34 +253,28 @@ pub(crate) fn run_thread(
     local.block_on(&runtime, serve)
 }
 
-async fn connection(edge: Rc<Edge>, stream: TcpStream, address: SocketAddr, shutdown: Shutdown) {
-    if let Err(e) = stream.set_nodelay(true) {
-        tracing::debug!("TCP_NODELAY on a visitor's connection: {e}");
-    }
-    let limits = edge.settings.limits.clone();
-    let metrics = edge.metrics.clone();
-    metrics.connections.inc();
-    let (stream, heads) = Watched::new(stream);
-    let visitor = Visitor { address, heads };
-    let service = service_fn(move |request| request::handle(edge.clone(), visitor.clone(), request));
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(limits.head_idle_ms))
-        .max_header_size(limits.head_bytes_max)
-        .max_headers(limits.headers_max)
-        .max_buf_size(limits.head_bytes_max.max(64 << 10))
-        .pipeline_flush(false)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(served);
-    let result = tokio::select! {
-        result = served.as_mut() => result,
-        () = shutdown.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            served.await
+async fn accept(
+    edge: Rc<Edge>,
+    listener: TcpListener,
+    door: Rc<Door>,
+    open: TaskTracker,
+    shutdown: Shutdown,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                let connection =
+                    door::connection(edge.clone(), door.clone(), stream, address, shutdown.clone());
+                spawn_local(open.track_future(connection));
+            }
+            Err(e) => {
+                tracing::warn!("accepting a visitor failed: {e}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
-    };
-    if let Err(e) = result {
-        tracing::debug!(%address, "visitor's connection ended: {e}");
     }
-    metrics.connections.dec();
 }

@@ -69,6 +69,14 @@ const BETWEEN_ROUNDS: Duration = Duration::from_millis(50);
 pub(crate) struct Visitor {
     pub(crate) address: SocketAddr,
     pub(crate) heads: HeadWatch,
+    /// It speaks TLS.
+    pub(crate) secure: bool,
+}
+
+impl Visitor {
+    fn protocol(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
 }
 
 /// A request that is ready to be forwarded, and what must be remembered of it.
@@ -146,7 +154,10 @@ async fn answer(
     }
     let asked = identify(edge, visitor, request)?;
     let asked = strip(edge, visitor, asked);
-    let route = match rule(edge, &asked, trace) {
+    if let Some(answer) = to_https(edge, visitor, &asked) {
+        return Ok(answer);
+    }
+    let route = match rule(edge, visitor, &asked, trace) {
         Ruled::Answer(answer) => return Ok(*answer),
         Ruled::To(route) => route,
     };
@@ -233,14 +244,32 @@ fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
     let headers = request.headers_mut();
     headers::strip_hop_by_hop(headers);
     headers::strip_ours(headers, None);
-    headers::say_origin(headers, visitor.address.ip(), asked.forwarded);
+    headers::join_cookies(headers);
+    headers::say_origin(headers, visitor.address.ip(), visitor.protocol(), asked.forwarded);
     // hyper has answered it to the visitor already; towards the application the body simply follows.
     headers.remove(header::EXPECT);
     asked
 }
 
+/// Before the rules: visitors without TLS are sent to it, where that is wanted. What the other gateway passes on came over
+/// the link.
+fn to_https(edge: &Edge, visitor: &Visitor, asked: &Asked) -> Option<Response<AnswerBody>> {
+    let port = edge.settings.redirect_to_https.filter(|_| !visitor.secure && !asked.forwarded)?;
+    let request = &asked.request;
+    let host = rules::without_port(request.headers().get(header::HOST)?.to_str().ok()?);
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    let location = HeaderValue::try_from(format!("https://{host}{port}{path}")).ok()?;
+    let mut answer = Response::new(AnswerBody::Empty);
+    // 308 keeps the method; browsers have asked for 301 for longer.
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    *answer.status_mut() = if reads { StatusCode::MOVED_PERMANENTLY } else { StatusCode::PERMANENT_REDIRECT };
+    answer.headers_mut().insert(header::LOCATION, location);
+    Some(answer)
+}
+
 /// Phase 3: what the rules say.
-fn rule(edge: &Edge, asked: &Asked, trace: &Trace) -> Ruled {
+fn rule(edge: &Edge, visitor: &Visitor, asked: &Asked, trace: &Trace) -> Ruled {
     let shares = edge.shares();
     let request = &asked.request;
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
@@ -266,7 +295,7 @@ fn rule(edge: &Edge, asked: &Asked, trace: &Trace) -> Ruled {
     match action {
         rules::Action::Forward(_) => Ruled::To(Route { shares, group }),
         rules::Action::Redirect(redirect) => {
-            let asking = rules::Asking { protocol: "http", host, path, query };
+            let asking = rules::Asking { protocol: visitor.protocol(), host, path, query };
             let mut answer = Response::new(AnswerBody::Empty);
             match redirect.location(&asking) {
                 Some(location) => {

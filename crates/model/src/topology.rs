@@ -375,9 +375,43 @@ pub struct Gateway {
     /// The largest request body in bytes; larger ones get 413.
     #[serde(default = "defaults::body_bytes_max")]
     pub body_bytes_max: u64,
+    /// Listeners besides `listen`.
+    #[serde(default, rename = "listener")]
+    pub listeners: Vec<Listener>,
+    /// Visitors who come to `listen` without TLS are sent to `https`, at the port of the first listener that has
+    /// certificates. What the other site's gateway passes on is not.
+    #[serde(default)]
+    pub redirect_to_https: bool,
     /// A line for each answer. Default: none.
     #[serde(default)]
     pub access_log: Option<AccessLog>,
+}
+
+/// `[[sites.<name>.gateway.listener]]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Where visitors arrive.
+    pub listen: SocketAddr,
+    /// With certificates it speaks TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1. Of several the one is shown whose name the
+    /// visitor asks for, the first if none has it. Files are looked at every two seconds; a new certificate is shown
+    /// from the next handshake on, and no connection is dropped.
+    #[serde(default, rename = "certificate")]
+    pub certificates: Vec<Certificate>,
+    /// Whether a load balancer before it says in a PROXY header (version 1 or 2) from whom a connection comes. The header
+    /// must come then; let nobody but the load balancer connect.
+    #[serde(default)]
+    pub proxy_protocol: bool,
+}
+
+/// The files of a certificate, beside the topology file if relative.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// The certificate and those between it and its authority, PEM.
+    pub chain: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
 }
 
 /// `[sites.<name>.gateway.access_log]`
@@ -487,6 +521,14 @@ impl Topology {
             }
         }
         for (site, config) in &self.sites {
+            let has_tls = config.gateway.listeners.iter().any(|l| !l.certificates.is_empty());
+            if config.gateway.redirect_to_https && !has_tls {
+                faults.push(Fault {
+                    key: format!("sites.{site}.gateway.redirect_to_https"),
+                    what: "no listener has a certificate, so visitors would be sent to a closed door".into(),
+                    fix: "add [[sites.<name>.gateway.listener]] with certificate = [{ chain = \"…\", key = \"…\" }]".into(),
+                });
+            }
             if !config.gateway.health_path.starts_with('/') {
                 faults.push(Fault {
                     key: format!("sites.{site}.gateway.health_path"),
@@ -531,6 +573,13 @@ impl Topology {
             all.push((format!("sites.{site}.agent.admin"), c.agent.admin));
             all.push((format!("sites.{site}.agent.link"), c.agent.link));
             all.push((format!("sites.{site}.gateway.listen"), c.gateway.listen));
+            all.extend(
+                c.gateway
+                    .listeners
+                    .iter()
+                    .enumerate()
+                    .map(|(n, l)| (format!("sites.{site}.gateway.listener.{n}.listen"), l.listen)),
+            );
             all.push((format!("sites.{site}.gateway.admin"), c.gateway.admin));
             all.push((format!("sites.{site}.controller"), c.controller));
             all.extend(c.gateway.targets.iter().map(|a| (format!("sites.{site}.gateway.targets"), *a)));

@@ -16,3 +16,4 @@ mod proxy;
 mod rules;
 mod stage;
 mod standby;
+mod tls;

@@ -42,6 +42,8 @@ pub(crate) struct Stage {
     pub(crate) shutdown: Shutdown,
     pub(crate) running: JoinHandle<()>,
     pub(crate) admin: SocketAddr,
+    /// Where visitors arrive: the first listener, then the others.
+    pub(crate) addresses: Vec<SocketAddr>,
 }
 
 impl Drop for Stage {
@@ -151,6 +153,8 @@ pub(crate) fn config(agent: SocketAddr, targets: Vec<SocketAddr>) -> Config {
         limits: Limits::default(),
         spill: SpillLimits { memory_bytes_max: 100_000, ..SpillLimits::default() },
         access: None,
+        listeners: Vec::new(),
+        redirect_to_https: None,
         threads: 1,
     }
 }
@@ -166,9 +170,10 @@ impl Stage {
         adjust(&mut config);
         let gateway = Gateway::bind(config).await.unwrap();
         let (at, admin) = (gateway.address(), gateway.admin_address());
+        let addresses = gateway.addresses().collect();
         let until = shutdown.clone();
         let running = tokio::spawn(async move { gateway.run(Metrics::default(), until).await.unwrap() });
-        let stage = Stage { gateway: at, agent, app, shutdown, running, admin };
+        let stage = Stage { gateway: at, agent, app, shutdown, running, admin, addresses };
         stage.knows(&serving).await;
         stage
     }

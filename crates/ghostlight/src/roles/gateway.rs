@@ -3,8 +3,9 @@
 use std::{num::NonZero, path::Path, process::ExitCode, thread::available_parallelism};
 
 use gateway::{
-    Config, Gateway, Limits, SpillLimits,
+    Config, Gateway, Limits, Listener, SpillLimits,
     access::{self, Format},
+    tls::{CertificateFiles, Certificates},
 };
 use model::{Site, topology::AccessLogFormat};
 use runtime::metrics::Metrics;
@@ -15,8 +16,21 @@ pub(crate) fn run(config: &Path, site: Site) -> anyhow::Result<ExitCode> {
     let loaded = topology::load(config)?;
     let here = topology::site(&loaded, &site)?;
     let edge = &here.gateway;
+    let mut listeners = Vec::new();
+    for more in &edge.listeners {
+        let files = more.certificates.iter().map(|c| CertificateFiles {
+            chain: loaded.folder().join(&c.chain),
+            key: loaded.folder().join(&c.key),
+        });
+        let files: Vec<_> = files.collect();
+        let certificates = if files.is_empty() { None } else { Some(Certificates::read(files)?) };
+        listeners.push(Listener { listen: more.listen, certificates, proxy_protocol: more.proxy_protocol });
+    }
+    let https = edge.listeners.iter().find(|l| !l.certificates.is_empty()).map(|l| l.listen.port());
     let config = Config {
         listen: edge.listen,
+        listeners,
+        redirect_to_https: https.filter(|_| edge.redirect_to_https),
         admin: edge.admin,
         agent: here.agent.admin,
         peer: here.peer.gateway,

@@ -1,0 +1,184 @@
+//! A visitor's connection from its first byte to its last: PROXY header, TLS, then HTTP/1.1 or HTTP/2.
+
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use hyper::{
+    rt::Executor,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use runtime::process::Shutdown;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::spawn_local,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::{
+    framing::{HeadWatch, Watched},
+    listen::Edge,
+    metrics::GatewayMetrics,
+    proxied,
+    request::{self, Visitor},
+    tls::{Certificates, TlsError},
+};
+
+/// PROXY header and TLS handshake together take no longer; who is slower is hung up on.
+const GREET_WITHIN: Duration = Duration::from_secs(10);
+/// HTTP/2: requests of one connection at once, and how often an idle one is asked whether it lives.
+const STREAMS_MAX: u32 = 128;
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_WITHIN: Duration = Duration::from_secs(20);
+
+/// How the connections of one listener begin.
+#[derive(Clone)]
+pub(crate) struct Door {
+    tls: Option<TlsAcceptor>,
+    proxied: bool,
+}
+
+impl Door {
+    /// Without TLS.
+    pub(crate) fn plain() -> Door {
+        Door { tls: None, proxied: false }
+    }
+
+    pub(crate) fn new(certificates: Option<&Arc<Certificates>>, proxied: bool) -> Result<Door, TlsError> {
+        let tls = certificates.map(Certificates::server).transpose()?;
+        Ok(Door { tls: tls.map(TlsAcceptor::from), proxied })
+    }
+
+    async fn greet(&self, mut stream: TcpStream, address: SocketAddr) -> io::Result<(Spoken, SocketAddr)> {
+        let from = if self.proxied { proxied::read(&mut stream).await? } else { None };
+        let address = from.unwrap_or(address);
+        let Some(tls) = &self.tls else { return Ok((Spoken::Plain(stream), address)) };
+        let stream = tls.accept(stream).await?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let stream = Box::new(stream);
+        Ok((if is_http2 { Spoken::Http2(stream) } else { Spoken::Tls(stream) }, address))
+    }
+}
+
+/// What a connection speaks.
+enum Spoken {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    Http2(Box<TlsStream<TcpStream>>),
+}
+
+/// An open connection, counted until this is dropped.
+struct Open(Arc<GatewayMetrics>);
+
+impl Open {
+    fn count(metrics: &Arc<GatewayMetrics>) -> Open {
+        metrics.connections.inc();
+        Open(metrics.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
+}
+
+/// Serves a connection until it ends; after `shutdown` only the requests under way.
+pub(crate) async fn connection(
+    edge: Rc<Edge>,
+    door: Rc<Door>,
+    stream: TcpStream,
+    address: SocketAddr,
+    shutdown: Shutdown,
+) {
+    let _open = Open::count(&edge.metrics);
+    if let Err(e) = stream.set_nodelay(true) {
+        tracing::debug!("TCP_NODELAY on a visitor's connection: {e}");
+    }
+    let greeted = tokio::select! {
+        greeted = timeout(GREET_WITHIN, door.greet(stream, address)) => greeted,
+        () = shutdown.cancelled() => return,
+    };
+    let (spoken, address) = match greeted {
+        Ok(Ok(greeted)) => greeted,
+        Ok(Err(e)) => return tracing::debug!(%address, "a connection did not begin well: {e}"),
+        Err(_) => return tracing::debug!(%address, "a connection did not begin in time"),
+    };
+    let result = match spoken {
+        Spoken::Plain(stream) => serve_http1(edge, stream, address, false, shutdown).await,
+        Spoken::Tls(stream) => serve_http1(edge, stream, address, true, shutdown).await,
+        Spoken::Http2(stream) => serve_http2(edge, stream, address, shutdown).await,
+    };
+    if let Err(e) = result {
+        tracing::debug!(%address, "visitor's connection ended: {e}");
+    }
+}
+
+async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    edge: Rc<Edge>,
+    stream: S,
+    address: SocketAddr,
+    secure: bool,
+    shutdown: Shutdown,
+) -> hyper::Result<()> {
+    let limits = edge.settings.limits.clone();
+    let (stream, heads) = Watched::new(stream);
+    let visitor = Visitor { address, heads, secure };
+    let service = service_fn(move |request| request::handle(edge.clone(), visitor.clone(), request));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits.head_idle_ms))
+        .max_header_size(limits.head_bytes_max)
+        .max_headers(limits.headers_max)
+        .max_buf_size(limits.head_bytes_max.max(64 << 10))
+        .pipeline_flush(false)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(served);
+    tokio::select! {
+        result = served.as_mut() => result,
+        () = shutdown.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    }
+}
+
+async fn serve_http2(
+    edge: Rc<Edge>,
+    stream: Box<TlsStream<TcpStream>>,
+    address: SocketAddr,
+    shutdown: Shutdown,
+) -> hyper::Result<()> {
+    let limits = edge.settings.limits.clone();
+    let visitor = Visitor { address, heads: HeadWatch::framed(), secure: true };
+    let service = service_fn(move |request| request::handle(edge.clone(), visitor.clone(), request));
+    let served = http2::Builder::new(Local)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_WITHIN)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(served);
+    tokio::select! {
+        result = served.as_mut() => result,
+        () = shutdown.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    }
+}
+
+/// Runs the streams of a connection on the thread that has it.
+#[derive(Clone, Copy)]
+struct Local;
+
+impl<F: Future + 'static> Executor<F> for Local {
+    fn execute(&self, stream: F) {
+        spawn_local(async move {
+            stream.await;
+        });
+    }
+}

@@ -116,7 +116,7 @@ pub(crate) async fn connection(
     }
 }
 
-async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     edge: Rc<Edge>,
     stream: S,
     address: SocketAddr,
@@ -134,7 +134,8 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         .max_headers(limits.headers_max)
         .max_buf_size(limits.head_bytes_max.max(64 << 10))
         .pipeline_flush(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     tokio::pin!(served);
     tokio::select! {
         result = served.as_mut() => result,

@@ -37,6 +37,7 @@ mod rules;
 mod spill;
 mod status;
 pub mod tls;
+mod upgrade;
 mod upstream;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

@@ -23,8 +23,6 @@ pub(crate) enum Refusal {
     Stalled,
     /// CONNECT: we are no tunnel.
     MethodNotAllowed,
-    /// Upgrades (WebSocket) are not passed on yet.
-    UpgradeNotSupported,
     /// Nothing was sent to the application. Come again.
     NotSent(NotSent),
     /// Something was sent; what became of it is not known.
@@ -99,12 +97,6 @@ impl Refusal {
                 "method_not_allowed",
                 "허용되지 않는 요청입니다.",
                 "This method is not allowed here.",
-            ),
-            Refusal::UpgradeNotSupported => words(
-                StatusCode::NOT_IMPLEMENTED,
-                "upgrade_not_supported",
-                "이 연결 방식은 지원하지 않습니다.",
-                "Connection upgrades (WebSocket) are not passed on by this gateway.",
             ),
             Refusal::NotSent(NotSent::Full) => words(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -224,7 +216,6 @@ mod tests {
             Refusal::BadRequest("Both lengths."),
             Refusal::TooLarge,
             Refusal::Stalled,
-            Refusal::UpgradeNotSupported,
             Refusal::NotSent(NotSent::Full),
             Refusal::NotSent(NotSent::Loop),
         ] {

@@ -11,6 +11,7 @@
 //!              ·  choose     one of the group's fit targets │ all full ─▶ 503 not-sent
 //!              6 forward     the epoch is known before; a byte sent is never sent again
 //!                │             └─ broke off after a byte ─▶ 503 unknown
+//!                │             └─ the application switches to WebSocket ─▶ bytes both ways
 //!              7 keep        held answers completely: memory, or a nameless file │ others stream
 //!              8 barrier     wait for the commit gate
 //!                │             └─ epoch changed, too long ─▶ 503 unknown, the client is marked by a cookie
@@ -34,6 +35,7 @@ use hyper::{
     body::{Body, Incoming},
     header::{self, HeaderValue},
     http::uri::PathAndQuery,
+    upgrade::OnUpgrade,
 };
 use model::Epoch;
 use runtime::clock::Boot;
@@ -54,6 +56,7 @@ use crate::{
     route::Destination,
     rules,
     spill::{Buffer, Held},
+    upgrade,
     upstream::{self, Failed},
 };
 
@@ -86,6 +89,8 @@ struct Asked {
     source: IpAddr,
     /// Came through the other site's gateway.
     forwarded: bool,
+    /// It asks for a WebSocket.
+    upgrade: Option<OnUpgrade>,
     /// May change something.
     writes: bool,
     /// The answer is held whatever it says.
@@ -161,12 +166,23 @@ async fn answer(
         Ruled::Answer(answer) => return Ok(*answer),
         Ruled::To(route) => route,
     };
-    let asked = is_held(edge, asked);
+    let mut asked = is_held(edge, asked);
+    let upgrade = asked.upgrade.take().filter(|_| !asked.held || !edge.settings.gate);
+    if upgrade.is_none() {
+        headers::strip_hop_by_hop(asked.request.headers_mut());
+    }
     let (writes, held, marked) = (asked.writes, asked.held, asked.marked);
     // Counts as under way from here until its answer is out, its hold included.
     let passage = edge.parking.enter(asked.forwarded).await?;
     edge.knows(passage.heard).await;
     let answered = forward(edge, asked, route, trace).await?;
+    if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return match upgrade {
+            Some(visitor) => Ok(upgrade::through(visitor, answered.response, passage)),
+            // Nobody had asked it to: what it says next is no answer.
+            None => Err(broke_off(edge.epoch(), WhyUnknown::Upstream, writes)),
+        };
+    }
     let (answered, epoch) = match answered {
         Answered { response, epoch: Some(epoch) }
             if edge.settings.gate && (held || headers::wants_hold(response.headers())) =>
@@ -204,26 +220,23 @@ fn identify(edge: &Edge, visitor: &Visitor, request: Request<Incoming>) -> Resul
         }
         _ => {}
     }
-    if headers.contains_key(header::UPGRADE) && names_upgrade(headers) && request.method() == Method::GET {
-        return Err(Refusal::UpgradeNotSupported);
-    }
+    // The answer of a client that was told `unknown` waits for a barrier: no stream can.
+    let upgrades = request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+        && headers.contains_key(header::UPGRADE)
+        && upgrade::is_asked(headers);
     let forwarded = headers::forwarded_by(headers, &edge.keys).is_some();
     if request.body().size_hint().lower() > edge.settings.limits.body_bytes_max {
         return Err(Refusal::TooLarge);
     }
     let limits = &edge.settings.limits;
     let idle = Duration::from_millis(limits.body_idle_ms);
-    let request =
+    let mut request =
         request.map(|body| VisitorBody::new(body, limits.body_bytes_max, idle, visitor.heads.clone()));
+    let upgrade = upgrades.then(|| hyper::upgrade::on(&mut request));
     let source = if forwarded { headers::origin(request.headers()) } else { None };
     let source = source.unwrap_or_else(|| visitor.address.ip());
-    Ok(Asked { request, source, forwarded, writes: false, held: false, marked: false })
-}
-
-/// An `Upgrade` header means something only where `Connection` names it.
-fn names_upgrade(headers: &hyper::HeaderMap) -> bool {
-    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
-    lines.flat_map(|line| line.split(',')).any(|name| name.trim().eq_ignore_ascii_case("upgrade"))
+    Ok(Asked { request, source, forwarded, upgrade, writes: false, held: false, marked: false })
 }
 
 /// Phase 2: off with what is the connection's or pretends to be ours; on with where it comes from.
@@ -243,6 +256,9 @@ fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
     *request.version_mut() = Version::HTTP_11;
     let headers = request.headers_mut();
     headers::strip_hop_by_hop(headers);
+    if asked.upgrade.is_some() {
+        upgrade::ask(headers);
+    }
     headers::strip_ours(headers, None);
     headers::join_cookies(headers);
     headers::say_origin(headers, visitor.address.ip(), visitor.protocol(), asked.forwarded);

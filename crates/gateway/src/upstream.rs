@@ -125,7 +125,7 @@ impl Pool {
         let until = term.clone();
         spawn_local(async move {
             // Its error reaches whoever waits for the answer; here only the end matters.
-            if let Some(Err(e)) = until.run_until_cancelled(connection).await {
+            if let Some(Err(e)) = until.run_until_cancelled(connection.with_upgrades()).await {
                 tracing::debug!(%address, "upstream connection ended: {e}");
             }
         });
@@ -148,6 +148,11 @@ impl Connection {
     /// Where it leads.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Ends when this connection must not be used any more.
+    pub(crate) fn term(&self) -> &CancellationToken {
+        &self.term
     }
 
     /// The exchange counts at its target until its answer has ended.
@@ -200,6 +205,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The connection speaks another protocol from now on: it is never given back.
+    pub(crate) fn keep_open(mut self) -> Option<Connection> {
+        self.lease.take().map(|(connection, _)| connection)
+    }
+
     /// The request counts as under way until this body has ended.
     pub(crate) fn keep(&mut self, passage: Passage) {
         self.passage = Some(passage).filter(|_| !self.ended.get());

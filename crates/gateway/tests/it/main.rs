@@ -17,3 +17,4 @@ mod rules;
 mod stage;
 mod standby;
 mod tls;
+mod websocket;

@@ -67,7 +67,6 @@ async fn what_could_be_read_in_two_ways_is_refused() {
     refused("GET / HTTP/1.1\r\n\r\n", 400).await;
     refused("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400).await;
     refused("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 405).await;
-    refused("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 501).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

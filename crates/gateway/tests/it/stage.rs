@@ -246,6 +246,11 @@ impl Visitor {
         matches!(self.stream.try_read(&mut byte), Err(e) if e.kind() == std::io::ErrorKind::WouldBlock)
     }
 
+    /// Everything that was read and belongs to no answer.
+    pub(crate) fn taken(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.read)
+    }
+
     /// Whether the gateway has closed the connection without another byte.
     pub(crate) async fn is_hung_up(&mut self) -> bool {
         let mut byte = [0];
@@ -289,7 +294,8 @@ impl Visitor {
         Answer { status, headers, body }
     }
 
-    async fn until(&mut self, end: &[u8]) -> usize {
+    /// Reads until these bytes have come; how many that were.
+    pub(crate) async fn until(&mut self, end: &[u8]) -> usize {
         loop {
             if let Some(at) = self.read.windows(end.len()).position(|w| w == end) {
                 return at + end.len();
@@ -298,7 +304,8 @@ impl Visitor {
         }
     }
 
-    async fn at_least(&mut self, bytes: usize) {
+    /// Reads until so many bytes wait to be taken.
+    pub(crate) async fn at_least(&mut self, bytes: usize) {
         while self.read.len() < bytes {
             let read = self.stream.read_buf(&mut self.read).await.unwrap();
             assert!(read > 0, "the gateway hung up after {:?}", String::from_utf8_lossy(&self.read));

@@ -6,9 +6,10 @@
 //! shown before is shown on.
 
 use std::{
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -116,10 +117,11 @@ impl Certificates {
         }
     }
 
-    fn stamps(&self) -> Vec<Option<(SystemTime, u64)>> {
+    /// What tells that a file is another one now, or was written again.
+    fn stamps(&self) -> Vec<Option<[i128; 4]>> {
         let stamp = |path: &Path| {
             let found = std::fs::metadata(path).ok()?;
-            Some((found.modified().ok()?, found.len()))
+            Some([found.ino().into(), found.size().into(), found.mtime().into(), found.mtime_nsec().into()])
         };
         self.files.iter().flat_map(|f| [stamp(&f.chain), stamp(&f.key)]).collect()
     }

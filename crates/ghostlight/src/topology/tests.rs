@@ -48,10 +48,10 @@ fn the_short_form_is_a_group_named_default() {
     let (before, _) = EXAMPLE.split_once("[[target_group]]").unwrap();
     let listen = "listen = \"198.51.100.1:80\"";
     let text = format!("{before}[sites.nhn]{after}")
-        .replace(listen, &format!("{listen}, targets = [\"192.168.0.11:80\"], health_path = \"/up\""))
+        .replace(listen, &format!("{listen}\ntargets = [\"192.168.0.11:80\"]\nhealth_path = \"/up\""))
         .replace(
             "listen = \"203.0.113.1:80\"",
-            "listen = \"203.0.113.1:80\", targets = [\"172.16.1.11:80\"]",
+            "listen = \"203.0.113.1:80\"\ntargets = [\"172.16.1.11:80\"]",
         );
     let loaded = config::parse::<Topology>(Path::new("lb.toml"), text).unwrap();
     assert_eq!(loaded.value.faults(), []);
@@ -104,6 +104,12 @@ fn a_site_without_targets_and_rules_that_do_not_take_all_is_a_mistake() {
     let told = mistakes("name = \"default\"", "name = \"web\"");
     assert_eq!(told.len(), 2, "one for each site: {told:#?}");
     assert!(told.iter().all(|t| t.contains("no instance of the application is named")), "{told:#?}");
+}
+
+#[test]
+fn visitors_are_not_sent_to_a_closed_door() {
+    let certificate = ", certificate = [{ chain = \"tls/tickets.pem\", key = \"tls/tickets.key\" }]";
+    check(certificate, "", &["`sites.nhn.gateway.redirect_to_https`", "closed door", "certificate = "]);
 }
 
 #[test]

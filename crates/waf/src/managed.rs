@@ -1,8 +1,8 @@
 //! The managed rule groups: five under AWS's names, and `GhostlightCore` for what those lack.
 //!
 //! AWS publishes a line of description for each of its rules and no pattern, so the patterns are ours. They are data:
-//! `rules/*.rules`, one pattern a line under the name of an attack class, each file beside the cases that show what it
-//! catches and what it must let through (`rules/*.cases`). A rule is written for a class of attacks, never for a payload.
+//! `rules/*.rules`, one pattern a line under the name of an attack class, beside the cases that show what each rule
+//! catches and what it must let through (`rules/cases.txt`). A rule is written for a class of attacks, never for a payload.
 
 mod file;
 

@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-use waf::{Bundle, Engine, Header, Nowhere, RequestView, Verdict};
+use waf::{Bundle, Engine, Explained, Header, Nowhere, RequestView, Verdict};
 
 /// A request of its own.
 #[derive(Clone, Debug)]
@@ -47,6 +47,14 @@ impl Request {
     }
 
     pub(crate) fn judge(&self, engine: &Engine) -> Verdict {
+        self.with_view(engine, |view| engine.evaluate(view, &Nowhere))
+    }
+
+    pub(crate) fn explain(&self, engine: &Engine) -> Vec<Explained> {
+        self.with_view(engine, |view| engine.explain(view, &Nowhere))
+    }
+
+    fn with_view<T>(&self, engine: &Engine, ask: impl FnOnce(&RequestView<'_>) -> T) -> T {
         let headers: Vec<Header<'_>> =
             self.headers.iter().map(|(name, value)| Header { name, value }).collect();
         let target = self.target.split(|&b| b == b'#').next().unwrap_or_default();
@@ -66,7 +74,7 @@ impl Request {
             request_id: "test",
             now_ms: self.now_ms,
         };
-        engine.evaluate(&view, &Nowhere)
+        ask(&view)
     }
 }
 

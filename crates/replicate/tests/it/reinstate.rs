@@ -280,6 +280,50 @@ async fn killed_anywhere_it_goes_on_where_it_was() {
     follower.stop().await;
 }
 
+/// Waits until so many transactions wait for a lock.
+async fn until_waiting(half: &Half, transactions: u64) {
+    let mut conn = half.conn().await;
+    loop {
+        let query = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'";
+        let waiting: Option<u64> = conn.query_first(query).await.unwrap();
+        if waiting == Some(transactions) {
+            return;
+        }
+        // The server looks afresh only when nobody has asked for a tenth of a second.
+        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+    }
+}
+
+/// Found by the simulation (seed 318): two agents of a site have counted the old slots and stand before the undo's first
+/// transaction. The second one of them must not mark the slot again, or what the first one undoes is undone twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_agents_that_begin_the_undo_at_once_the_second_one_marks_nothing() {
+    // The slot that both of them have counted, and the first one takes away.
+    let old = "INSERT INTO ghostlight.applied VALUES ('a log of before', 1, 4, 'aws', 0, NULL)";
+    let split = Split::new("two", &[old], TAIL).await;
+    let half = &split.pair.a;
+    let mut lock = half.conn().await;
+    lock.query_drop("START TRANSACTION").await.unwrap();
+    lock.query_drop("SELECT epoch FROM ghostlight.site WHERE id = 1 FOR UPDATE").await.unwrap();
+    let second = async {
+        until_waiting(half, 1).await;
+        split.reinstate().await
+    };
+    let unlock = async {
+        until_waiting(half, 2).await;
+        lock.query_drop("COMMIT").await.unwrap();
+    };
+    let (first, second, ()) = tokio::join!(split.reinstate(), second, unlock);
+    first.unwrap();
+    assert!(matches!(second, Err(StandbyError::EpochMoved(_))), "{second:?}");
+    split.check_undone().await;
+    // The agent's loop begins again, and finds it done.
+    split.reinstate().await.unwrap();
+    let follower = split.follows().await;
+    split.pair.check_equal().await;
+    follower.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fenced_database_that_somebody_wrote_to_stops_the_undo_by_name() {
     let split = Split::new("wrote", &[], TAIL).await;

@@ -136,7 +136,10 @@ impl Park {
     /// When [`Park::tick`] is due.
     pub fn wake_at_ms(&self) -> Option<u64> {
         let parked = self.parked.as_ref()?;
-        let opened = parked.opened_ms.map(|at| at.saturating_add(parked.order.sync_wait_ms));
+        // A site that was open and is not any more is waited for until it says something: no time ends that but the last.
+        let open = self.serving.as_ref().is_some_and(|s| s.open);
+        let opened = parked.opened_ms.filter(|_| open);
+        let opened = opened.map(|at| at.saturating_add(parked.order.sync_wait_ms));
         Some(opened.map_or(parked.until_ms, |at| at.min(parked.until_ms)))
     }
 

@@ -198,12 +198,15 @@ pub async fn raise(conn: &mut Conn, epoch: Epoch, primary: &Site) -> Result<bool
 }
 
 /// Turns a standby's data into a copy under way, in a new life: from this commit on nobody can promote or continue
-/// them. `false` if they are not a standby's, or of a later epoch than `birth`; then nothing was changed.
+/// them. `false` if they are not a standby's, of a later epoch than `birth`, or of this life or a later one already: an
+/// agent that stood still since it announced this life may not void what another has filled meanwhile (found by the
+/// simulation). Then nothing was changed.
 pub async fn fill_anew(conn: &mut Conn, site: &Site, birth: &Birth) -> Result<bool, DatabaseError> {
     conn.query_drop("START TRANSACTION").await?;
-    let is_standbys =
-        lock(conn).await?.is_some_and(|row| row.row.primary != *site && row.row.epoch <= birth.epoch);
-    if is_standbys {
+    let may_begin = lock(conn).await?.is_some_and(|row| {
+        row.row.primary != *site && row.row.epoch <= birth.epoch && row.incarnation < birth.incarnation
+    });
+    if may_begin {
         // The slots' change also marks this transaction as none of this site's own.
         conn.query_drop("DELETE FROM ghostlight.applied").await?;
         conn.exec_drop(
@@ -214,7 +217,7 @@ pub async fn fill_anew(conn: &mut Conn, site: &Site, birth: &Birth) -> Result<bo
         .await?;
     }
     conn.query_drop("COMMIT").await?;
-    Ok(is_standbys)
+    Ok(may_begin)
 }
 
 /// The last epoch to which this database was promoted.
@@ -223,7 +226,8 @@ pub async fn last_promotion(conn: &mut Conn) -> Result<Option<Epoch>, DatabaseEr
     Ok(epoch.flatten().map(Epoch))
 }
 
-/// Notes that a new life of these data was announced, if the row is at this epoch and primary. Whether it was.
+/// Notes that a new life of these data was announced, if the row is at this epoch and primary and in an earlier life.
+/// Whether it was.
 pub async fn begin_life(
     conn: &mut Conn,
     epoch: Epoch,
@@ -231,8 +235,9 @@ pub async fn begin_life(
     incarnation: Incarnation,
 ) -> Result<bool, DatabaseError> {
     conn.exec_drop(
-        "UPDATE ghostlight.site SET incarnation = ?, token = ? WHERE id = 1 AND epoch = ? AND `primary` = ?",
-        (incarnation.0, schema::new_token(), epoch.0, primary.as_str()),
+        "UPDATE ghostlight.site SET incarnation = ?, token = ?
+         WHERE id = 1 AND epoch = ? AND `primary` = ? AND incarnation < ?",
+        (incarnation.0, schema::new_token(), epoch.0, primary.as_str(), incarnation.0),
     )
     .await?;
     Ok(conn.affected_rows() == 1)

@@ -208,7 +208,9 @@ impl Database {
             Sql::BeginLife { .. } | Sql::FillAnew { .. } | Sql::Fill { .. } if locked => return None,
             Sql::BeginLife { epoch, primary, incarnation } => {
                 // replicate::row::begin_life
-                let matched = self.row.row.epoch == *epoch && self.row.row.primary == *primary;
+                let matched = self.row.row.epoch == *epoch
+                    && self.row.row.primary == *primary
+                    && self.row.incarnation < *incarnation;
                 if matched {
                     self.row.incarnation = *incarnation;
                     self.changed();
@@ -217,7 +219,7 @@ impl Database {
             }
             Sql::FillAnew { epoch, primary, incarnation } => {
                 // replicate::row::fill_anew
-                if self.is_primary() || self.row.row.epoch > *epoch {
+                if self.is_primary() || self.row.row.epoch > *epoch || self.row.incarnation >= *incarnation {
                     return Some(SqlAnswer::NotMatched);
                 }
                 self.slots.clear();

@@ -103,7 +103,8 @@ pub struct Truth {
 }
 
 impl Truth {
-    fn must(&mut self, holds: bool, what: impl FnOnce() -> String) {
+    /// Notes what must not be, if it is the first.
+    pub fn must(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds && self.violation.is_none() {
             self.violation = Some(what());
         }

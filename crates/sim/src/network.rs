@@ -35,6 +35,8 @@ pub struct Network {
     /// When the last message of a connection arrives, by its number and direction.
     last: BTreeMap<(u64, Who), u64>,
     broken: BTreeSet<u64>,
+    /// Connections, by number and sender, of which something was swallowed: nothing that was sent after it arrives.
+    torn: BTreeSet<(u64, Who)>,
     /// Messages lost, doubled or held up.
     pub hurt: u64,
 }
@@ -93,14 +95,20 @@ impl Network {
         [Some(at), twice.then(|| at + rng.below(400))]
     }
 
-    /// Whether a message that is to arrive now is swallowed by a cut that came after it was sent.
+    /// Whether a message that is to arrive now is swallowed by a cut that came after it was sent, or stands behind one that was.
     pub fn swallows(&mut self, from: Who, to: Who, message: &Message) -> bool {
         let weather = *self.weather(from.place(), to.place());
-        let lost = weather.cut && weather.swallows;
+        let connection = match message {
+            Message::Link { connection, .. } => Some(*connection),
+            _ => None,
+        };
+        let lost =
+            (weather.cut && weather.swallows) || connection.is_some_and(|c| self.torn.contains(&(c, from)));
         if lost {
             self.hurt += 1;
-            if let Message::Link { connection, .. } = message {
-                self.broken.insert(*connection);
+            if let Some(connection) = connection {
+                self.broken.insert(connection);
+                self.torn.insert((connection, from));
             }
         }
         lost

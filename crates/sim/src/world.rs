@@ -31,6 +31,9 @@ use crate::{
 const VISITORS: usize = 4;
 /// So much wall clock there was before the first moment.
 const WALL_MS: u64 = 1_000_000_000;
+/// More than this never happens within one millisecond, unless somebody asks again and again to be woken at a time that has
+/// passed: in production that is a core that spins.
+const THINGS_A_MS_MAX: u32 = 10_000;
 /// Whoever meets a locked row asks again so much later.
 const LOCK_WAIT_MS: u64 = 4;
 
@@ -203,8 +206,18 @@ impl World {
     }
 
     fn live(mut self) -> Report {
+        let mut things_now = 0;
         while let Some((at, what)) = self.queue.pop() {
             if at > END_MS {
+                break;
+            }
+            things_now = if at == self.now { things_now + 1 } else { 0 };
+            if things_now > THINGS_A_MS_MAX {
+                let woken = match what {
+                    What::Woken { who, .. } => format!("{who:?} is woken"),
+                    _ => "something happens".into(),
+                };
+                self.truth.must(false, || format!("time stands still: {woken} again and again"));
                 break;
             }
             self.now = at;

@@ -124,3 +124,16 @@ fn another_epoch_is_not_parked() {
     assert!(knowing(serving(4, "aws", false, Mode::Solo)).order(0, order(7)).is_err());
     assert!(knowing(serving(2, "nhn", true, Mode::Sync)).order(0, order(7)).is_err());
 }
+
+/// Found by the simulation: whoever asks for the next moment to look at the clock was told one that had passed, for ever.
+#[test]
+fn a_new_primary_that_closes_again_is_not_waited_for_by_the_clock() {
+    let mut park = knowing(serving(3, "aws", false, Mode::Sync));
+    park.order(0, order(7)).unwrap();
+    assert!(!park.hear(50, 2, serving(4, "nhn", true, Mode::Solo)));
+    assert_eq!(park.wake_at_ms(), Some(150), "open, and not sync yet: for so long at most");
+    assert!(!park.hear(60, 3, serving(4, "nhn", false, Mode::Solo)));
+    assert!(!park.tick(150));
+    assert_eq!(park.wake_at_ms(), Some(1_000));
+    assert!(park.hear(200, 4, serving(4, "nhn", true, Mode::Solo)), "it has been waited for already");
+}

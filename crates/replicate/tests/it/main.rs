@@ -19,6 +19,7 @@ mod fence;
 mod heartbeat;
 mod large;
 mod limits;
+mod lives;
 mod merged;
 mod mode;
 mod pair;

@@ -186,7 +186,7 @@ pub const TABLE: &[Row] = &[
         cases: &[failover(
             "the disk under the primary's database is full",
             Fault::FullDisk(Primary),
-            story!("database-only.txt", "Two seconds: it does not come back"),
+            story!("disk-full.txt", "Nobody frees any in two seconds"),
         )],
     },
     Row {

@@ -201,18 +201,23 @@ impl Access {
     /// Asks the controller that leads for a switchover; what it answers at once, and where to ask how it goes on.
     pub async fn switchover(&self, to: &Site) -> Result<(Told, Client), AccessError> {
         let request = switchover::Request { to: to.clone(), by: "ghostlight drill switchover".into() };
-        let began = Boot::now();
-        let leader = loop {
-            let leads = self.view().await?.leader;
-            match leads.and_then(|place| self.controllers.get(&place)) {
-                Some(leader) => break leader,
-                // Between two leaders there is none for a moment; the witness says so itself if it lasts.
-                None if began.elapsed() >= ASK => break &self.witness,
-                None => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        };
+        let leader = self.leader().await?;
         let told = leader.post("/v1/switchover", &request, ASK).await.map_err(ask("a switchover"))?;
         Ok((told, leader.clone()))
+    }
+
+    /// The controller that leads.
+    pub async fn leader(&self) -> Result<&Client, AccessError> {
+        let began = Boot::now();
+        loop {
+            let leads = self.view().await?.leader;
+            match leads.and_then(|place| self.controllers.get(&place)) {
+                Some(leader) => return Ok(leader),
+                // Between two leaders there is none for a moment; the witness says so itself if it lasts.
+                None if began.elapsed() >= ASK => return Ok(&self.witness),
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
     }
 
     /// How a tool of MariaDB's reaches a site's database: address, user, password.

@@ -9,7 +9,7 @@ use lab::{
     },
     lab::{Lab, LabOptions},
 };
-use model::switchover::State;
+use model::{observation::View, switchover::State};
 use mysql_async::{Row, prelude::Queryable as _};
 use runtime::clock::Boot;
 
@@ -28,9 +28,23 @@ async fn with_a_lab(name: &str, solo_after_ms: u64, test: impl AsyncFnOnce(&Acce
     let lab = Box::pin(Lab::start(options, &|what| eprintln!("lab: {what}"))).await.unwrap();
     let access = Access::new(lab.topology().clone(), lab.folder()).unwrap();
     access.wait_for_sync(PATIENCE).await.unwrap();
+    all_is_well(&access).await;
     test(&access).await;
     lab.stop().await;
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Waits until the controller that leads has seen the `sync`, too: it refuses what it has not seen yet.
+async fn all_is_well(access: &Access) {
+    let (leader, began) = (access.leader().await.unwrap(), Boot::now());
+    loop {
+        let view: View = leader.get("/v1/view", PATIENCE).await.unwrap();
+        if view.verdict.problems.is_empty() {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{:?}", view.verdict);
+        tokio::time::sleep(Duration::from_millis(20)).await; // the controller tells when it is asked
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,7 +77,7 @@ async fn a_standby_that_cannot_catch_up_in_time_is_not_switched_to() {
         while matches!(told.state, State::Asked | State::UnderWay) {
             assert!(began.elapsed() < PATIENCE, "{told:?}");
             tokio::time::sleep(Duration::from_millis(20)).await; // the controller tells when it is asked
-            let view: model::observation::View = leader.get("/v1/view", PATIENCE).await.unwrap();
+            let view: View = leader.get("/v1/view", PATIENCE).await.unwrap();
             told = view.switchover.unwrap();
         }
         assert_eq!(told.state, State::RolledBack, "{told:?}");

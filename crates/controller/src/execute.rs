@@ -174,16 +174,7 @@ impl Hands {
             }
             Step::Fence { .. } => Err("a fence is taken with its report".into()),
             Step::Park { site, epoch, intent } => {
-                let policy = &self.policy;
-                let request = ParkRequest {
-                    epoch: *epoch,
-                    intent: *intent,
-                    park_ms_max: policy.switchover_park_ms,
-                    parked_max: policy.switchover_parked_max,
-                    drain_ms_max: policy.switchover_drain_ms,
-                    unpark: policy.switchover_unpark,
-                    sync_wait_ms: policy.switchover_sync_wait_ms,
-                };
+                let request = ParkRequest::of(&self.policy, *epoch, *intent);
                 let reply = gateway(site)?.post("/v1/park", &request, STEP_MS_MAX).await;
                 match reply.map_err(|e| e.to_string())? {
                     ParkReply::Drained { .. } => Ok(Outcome::Parked),

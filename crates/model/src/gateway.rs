@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, Serving, Site, topology::Unpark};
+use crate::{
+    Epoch, Serving, Site,
+    topology::{Policy, Unpark},
+};
 
 /// `GET /v1/status` on a gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +56,21 @@ pub struct ParkRequest {
     pub unpark: Unpark,
     /// For how long it waits for that.
     pub sync_wait_ms: u64,
+}
+
+impl ParkRequest {
+    /// The order of an intent, with the policy's limits.
+    pub fn of(policy: &Policy, epoch: Epoch, intent: u64) -> ParkRequest {
+        ParkRequest {
+            epoch,
+            intent,
+            park_ms_max: policy.switchover_park_ms,
+            parked_max: policy.switchover_parked_max,
+            drain_ms_max: policy.switchover_drain_ms,
+            unpark: policy.switchover_unpark,
+            sync_wait_ms: policy.switchover_sync_wait_ms,
+        }
+    }
 }
 
 /// What parking came to.

@@ -145,16 +145,7 @@ impl Controller {
                         (Who::NameServer, Ask::Steer(steering))
                     }
                     Step::Park { site, epoch, intent } => {
-                        let policy = &self.policy;
-                        let request = ParkRequest {
-                            epoch: *epoch,
-                            intent: *intent,
-                            park_ms_max: policy.switchover_park_ms,
-                            parked_max: policy.switchover_parked_max,
-                            drain_ms_max: policy.switchover_drain_ms,
-                            unpark: policy.switchover_unpark,
-                            sync_wait_ms: policy.switchover_sync_wait_ms,
-                        };
+                        let request = ParkRequest::of(&self.policy, *epoch, *intent);
                         (Who::Gateway(number(site)), Ask::Park(request))
                     }
                     Step::Close { site, epoch, intent } => {

@@ -28,21 +28,15 @@ pub struct Civil {
     pub weekday: usize,
 }
 
-/// Takes a moment apart in UTC (days-to-civil after Howard Hinnant).
+/// Takes a moment apart in UTC.
 pub fn utc(at_ms: u64) -> Civil {
     let days = at_ms / DAY_MS;
     let rest = at_ms % DAY_MS;
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let doe = z % 146_097;
-    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    let (year, month, day) = runtime::clock::date(days);
     Civil {
-        year: yoe + era * 400 + u64::from(month <= 2),
+        year,
         month,
-        day: doy - (153 * mp + 2) / 5 + 1,
+        day,
         hour: rest / 3_600_000,
         minute: rest / 60_000 % 60,
         second: rest / 1_000 % 60,

@@ -19,7 +19,7 @@ use lab::{
     report,
 };
 use model::topology::RegisterKind;
-use runtime::process::shutdown_on_signal;
+use runtime::process::{Shutdown, shutdown_on_signal};
 use serde_json::json;
 
 use crate::register;
@@ -60,21 +60,15 @@ pub(crate) enum Drill {
     BinlogPurged(BinlogPurgedArgs),
 }
 
-/// The options of the drills that are one fault each.
+/// The options of every drill.
 #[derive(Args)]
-pub(crate) struct FaultArgs {
-    /// How often; each round takes the next of the drill's cases. Default: each case once.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: Option<u32>,
-    /// Every choice of the visitors follows from it.
+pub(crate) struct CommonArgs {
+    /// Every choice of the visitors, and the moments of kills, follow from it.
     #[arg(long, default_value_t = 7)]
     seed: u64,
     /// Print a JSON line a round, and a summary as the last line.
     #[arg(long)]
     json: bool,
-    /// What keeps the register of the drill's own lab: `file` or `etcd`; what breaks members of etcd needs no `etcd`.
-    #[arg(long, default_value = "file", value_parser = register::kind, value_name = "KIND")]
-    register: RegisterKind,
     /// Use the lab that runs in this folder instead of one of the drill's own.
     #[arg(long)]
     attach: bool,
@@ -86,24 +80,57 @@ pub(crate) struct FaultArgs {
     rate: u32,
 }
 
+impl CommonArgs {
+    /// The lab that was named, or one of the drill's own that `own` starts.
+    async fn stage(
+        &self,
+        own: impl AsyncFnOnce() -> Result<Stage, Aborted>,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Stage> {
+        let open = async {
+            match self.attach {
+                true => Stage::attach(&self.folder),
+                false => own().await,
+            }
+        };
+        tokio::select! {
+            stage = Box::pin(open) => Ok(stage?),
+            () = shutdown.cancelled() => anyhow::bail!("interrupted while the lab was starting; nothing is left running"),
+        }
+    }
+}
+
+/// What a lab that is starting says.
+fn talk(what: &str) {
+    eprintln!("lab: {what}");
+}
+
+/// Ends what the drill started. The files of one that went wrong are kept.
+async fn end(stage: Stage, clean: bool) {
+    eprintln!("the drill is over; ending what it started");
+    if let Some(folder) = stage.end(clean).await {
+        eprintln!("the lab's files are kept in {} for a look", folder.display());
+    }
+}
+
+/// The options of the drills that are one fault each.
+#[derive(Args)]
+pub(crate) struct FaultArgs {
+    /// How often; each round takes the next of the drill's cases. Default: each case once.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// What keeps the register of the drill's own lab: `file` or `etcd`; what breaks members of etcd needs no `etcd`.
+    #[arg(long, default_value = "file", value_parser = register::kind, value_name = "KIND")]
+    register: RegisterKind,
+}
+
 /// The options of `drill binlog-purged`.
 #[derive(Args)]
 pub(crate) struct BinlogPurgedArgs {
-    /// Every choice of the visitors follows from it.
-    #[arg(long, default_value_t = 7)]
-    seed: u64,
-    /// Print the result as a JSON line, and a summary as the last line.
-    #[arg(long)]
-    json: bool,
-    /// Use the lab that runs in this folder instead of one of the drill's own.
-    #[arg(long)]
-    attach: bool,
-    /// The folder of the lab to attach to.
-    #[arg(long, default_value = ".ghostlight", requires = "attach")]
-    folder: PathBuf,
-    /// Visitors a second.
-    #[arg(long, value_name = "N", default_value_t = 260, value_parser = clap::value_parser!(u32).range(1..))]
-    rate: u32,
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 /// The options of `drill switchover`.
@@ -112,24 +139,11 @@ pub(crate) struct SwitchoverArgs {
     /// How often; each round goes to the site that is standby then.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Every choice of the visitors follows from it.
-    #[arg(long, default_value_t = 7)]
-    seed: u64,
-    /// Print a JSON line a round, and a summary as the last line.
-    #[arg(long)]
-    json: bool,
-    /// Use the lab that runs in this folder instead of one of the drill's own.
-    #[arg(long)]
-    attach: bool,
-    /// The folder of the lab to attach to.
-    #[arg(long, default_value = ".ghostlight", requires = "attach")]
-    folder: PathBuf,
+    #[command(flatten)]
+    common: CommonArgs,
     /// Make the link between the sites so long, there and back.
     #[arg(long, value_name = "N")]
     link_rtt_ms: Option<u64>,
-    /// Visitors a second.
-    #[arg(long, value_name = "N", default_value_t = 260, value_parser = clap::value_parser!(u32).range(1..))]
-    rate: u32,
 }
 
 /// The options of `drill site-loss`.
@@ -138,12 +152,8 @@ pub(crate) struct SiteLossArgs {
     /// How often; each round kills the site that is primary then.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Every choice of the visitors, and the moments of the kills, follow from it.
-    #[arg(long, default_value_t = 7)]
-    seed: u64,
-    /// Print a JSON line a round, and a summary as the last line.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    common: CommonArgs,
     /// Write a report with a picture of each round.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
@@ -153,21 +163,12 @@ pub(crate) struct SiteLossArgs {
     /// What keeps the register of the drill's own lab: `file` or `etcd`.
     #[arg(long, default_value = "file", value_parser = register::kind, value_name = "KIND")]
     register: RegisterKind,
-    /// Use the lab that runs in this folder instead of one of the drill's own.
-    #[arg(long)]
-    attach: bool,
-    /// The folder of the lab to attach to.
-    #[arg(long, default_value = ".ghostlight", requires = "attach")]
-    folder: PathBuf,
     /// Make the link between the sites so long, there and back.
     #[arg(long, value_name = "N")]
     link_rtt_ms: Option<u64>,
     /// So many transactions the dying primary commits when nobody hears it any more; they must all be found in quarantine.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     divergent: u32,
-    /// Visitors a second.
-    #[arg(long, value_name = "N", default_value_t = 260, value_parser = clap::value_parser!(u32).range(1..))]
-    rate: u32,
 }
 
 /// Runs a drill.
@@ -199,14 +200,12 @@ fn block_on(drill: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Re
 
 async fn site_loss(args: SiteLossArgs) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown_on_signal()?;
-    let stage = tokio::select! {
-        stage = Box::pin(stage(&args)) => stage?,
-        () = shutdown.cancelled() => anyhow::bail!("interrupted while the lab was starting; nothing is left running"),
-    };
+    let own = async || Stage::own(!args.no_gate, args.register, &talk).await;
+    let stage = args.common.stage(own, &shutdown).await?;
     let config = SiteLoss {
         rounds: args.rounds,
-        seed: args.seed,
-        rate_per_s: args.rate.into(),
+        seed: args.common.seed,
+        rate_per_s: args.common.rate.into(),
         link_rtt_ms: args.link_rtt_ms,
         gate: stage.gate(),
         divergent: args.divergent,
@@ -218,7 +217,7 @@ async fn site_loss(args: SiteLossArgs) -> anyhow::Result<ExitCode> {
             access,
             &config,
             |round| {
-                print_round(round, args.json);
+                print_round(round, args.common.json);
                 rounds.push(round.clone());
             },
             &|what| eprintln!("{what}"),
@@ -227,45 +226,31 @@ async fn site_loss(args: SiteLossArgs) -> anyhow::Result<ExitCode> {
     };
     let summary = Summary::of(&rounds);
     let clean = outcome.is_ok() && summary.lost == 0 && summary.violations == 0;
-    eprintln!("the drill is over; ending what it started");
-    if let Some(folder) = stage.end(clean).await {
-        eprintln!("the lab's files are kept in {} for a look", folder.display());
-    }
+    end(stage, clean).await;
     let aborted = outcome.as_ref().err().map(ToString::to_string);
     if let Some(path) = &args.report {
         std::fs::write(path, report::site_loss(&config, &rounds, aborted.as_deref()))?;
         eprintln!("the report is in {}", path.display());
     }
-    print_summary(&summary, args.json);
+    print_summary(&summary, args.common.json);
     outcome?;
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn binlog_purged(args: BinlogPurgedArgs) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown_on_signal()?;
-    let open = async {
-        match args.attach {
-            true => Stage::attach(&args.folder),
-            false => Stage::own(true, RegisterKind::File, &|what| eprintln!("lab: {what}")).await,
-        }
-    };
-    let stage = tokio::select! {
-        stage = Box::pin(open) => stage?,
-        () = shutdown.cancelled() => anyhow::bail!("interrupted while the lab was starting; nothing is left running"),
-    };
-    let config = BinlogPurged { seed: args.seed, rate_per_s: args.rate };
+    let own = async || Stage::own(true, RegisterKind::File, &talk).await;
+    let stage = args.common.stage(own, &shutdown).await?;
+    let config = BinlogPurged { seed: args.common.seed, rate_per_s: args.common.rate };
     let access = stage.access()?;
     let outcome = tokio::select! {
         outcome = Box::pin(binlog_purged::run(access, &config, &|what| eprintln!("{what}"))) => outcome,
         () = shutdown.cancelled() => Err(Aborted::from("interrupted".to_owned())),
     };
     let clean = outcome.as_ref().is_ok_and(|round| round.lost == 0 && round.violations == 0);
-    eprintln!("the drill is over; ending what it started");
-    if let Some(folder) = stage.end(clean).await {
-        eprintln!("the lab's files are kept in {} for a look", folder.display());
-    }
+    end(stage, clean).await;
     let round = outcome?;
-    if args.json {
+    if args.common.json {
         print(&json!(round).to_string());
         print(&json!({ "summary": round.summary() }).to_string());
     } else {
@@ -288,22 +273,14 @@ async fn binlog_purged(args: BinlogPurgedArgs) -> anyhow::Result<ExitCode> {
 
 async fn switchover(args: SwitchoverArgs) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown_on_signal()?;
-    let open = async {
-        match args.attach {
-            true => Stage::attach(&args.folder),
-            false => Stage::own(true, RegisterKind::File, &|what| eprintln!("lab: {what}")).await,
-        }
-    };
-    let stage = tokio::select! {
-        stage = Box::pin(open) => stage?,
-        () = shutdown.cancelled() => anyhow::bail!("interrupted while the lab was starting; nothing is left running"),
-    };
-    let (seed, rounds, link_rtt_ms) = (args.seed, args.rounds, args.link_rtt_ms);
-    let config = Switchover { rounds, seed, rate_per_s: args.rate.into(), link_rtt_ms };
+    let own = async || Stage::own(true, RegisterKind::File, &talk).await;
+    let stage = args.common.stage(own, &shutdown).await?;
+    let (seed, rounds, link_rtt_ms) = (args.common.seed, args.rounds, args.link_rtt_ms);
+    let config = Switchover { rounds, seed, rate_per_s: args.common.rate.into(), link_rtt_ms };
     let mut rounds: Vec<switchover::Round> = Vec::new();
     let access = stage.access()?;
     let tell = |round: &switchover::Round| {
-        print_switchover(round, args.json);
+        print_switchover(round, args.common.json);
         rounds.push(round.clone());
     };
     let outcome = tokio::select! {
@@ -312,11 +289,8 @@ async fn switchover(args: SwitchoverArgs) -> anyhow::Result<ExitCode> {
     };
     let summary = switchover::Summary::of(&rounds);
     let clean = outcome.is_ok() && summary.is_clean();
-    eprintln!("the drill is over; ending what it started");
-    if let Some(folder) = stage.end(clean).await {
-        eprintln!("the lab's files are kept in {} for a look", folder.display());
-    }
-    if args.json {
+    end(stage, clean).await;
+    if args.common.json {
         print(&json!({ "summary": summary }).to_string());
     } else {
         let ms = |ms: Option<f64>| ms.map_or("never".to_owned(), |ms| format!("{ms:.0} ms"));
@@ -361,13 +335,6 @@ fn print_switchover(round: &switchover::Round, as_json: bool) {
     for violation in &round.violation_list {
         print(&format!("  {violation}"));
     }
-}
-
-async fn stage(args: &SiteLossArgs) -> Result<Stage, Aborted> {
-    if args.attach {
-        return Stage::attach(&args.folder);
-    }
-    Stage::own(!args.no_gate, args.register, &|what| eprintln!("lab: {what}")).await
 }
 
 fn print_round(round: &Round, as_json: bool) {

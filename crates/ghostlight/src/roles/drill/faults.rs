@@ -14,13 +14,13 @@ use model::topology::RegisterKind;
 use runtime::process::shutdown_on_signal;
 use serde_json::json;
 
-use super::{FaultArgs, print};
+use super::{FaultArgs, end, print, talk};
 
 /// Runs the drill `name`.
 pub(super) fn run(name: &str, args: &FaultArgs) -> anyhow::Result<ExitCode> {
     let row = table::row(name).ok_or_else(|| anyhow::anyhow!("there is no drill {name} in the table"))?;
     if row.needs_small_disk() {
-        if args.attach {
+        if args.common.attach {
             eprintln!("{name} plays in a lab of its own: the one that runs has no small disk");
             return Ok(ExitCode::from(runtime::EXIT_USAGE));
         }
@@ -35,23 +35,16 @@ pub(super) fn run(name: &str, args: &FaultArgs) -> anyhow::Result<ExitCode> {
 async fn drill(row: &'static Row, args: &FaultArgs) -> anyhow::Result<ExitCode> {
     let register = if row.needs_etcd() { RegisterKind::Etcd } else { args.register };
     let shutdown = shutdown_on_signal()?;
-    let open = async {
-        let talk = |what: &str| eprintln!("lab: {what}");
-        match (args.attach, row.needs_small_disk()) {
-            (true, _) => Stage::attach(&args.folder),
-            (false, true) => Stage::with_small_disks(&talk).await,
-            (false, false) => Stage::own(true, register, &talk).await,
-        }
+    let own = async || match row.needs_small_disk() {
+        true => Stage::with_small_disks(&talk).await,
+        false => Stage::own(true, register, &talk).await,
     };
-    let stage = tokio::select! {
-        stage = Box::pin(open) => stage?,
-        () = shutdown.cancelled() => anyhow::bail!("interrupted while the lab was starting; nothing is left running"),
-    };
+    let stage = args.common.stage(own, &shutdown).await?;
     if row.needs_etcd() && stage.register() != RegisterKind::Etcd {
         eprintln!("{} needs a lab whose register is in etcd: `ghostlight up --register etcd`", row.name);
         return Ok(ExitCode::from(runtime::EXIT_USAGE));
     }
-    let config = Config { rounds: args.rounds, seed: args.seed, rate_per_s: args.rate };
+    let config = Config { rounds: args.rounds, seed: args.common.seed, rate_per_s: args.common.rate };
     let mut rounds: Vec<Round> = Vec::new();
     let access = stage.access()?;
     let outcome = Box::pin(round::run(
@@ -59,7 +52,7 @@ async fn drill(row: &'static Row, args: &FaultArgs) -> anyhow::Result<ExitCode> 
         row,
         &config,
         |round| {
-            print_round(round, args.json);
+            print_round(round, args.common.json);
             rounds.push(round.clone());
         },
         &|what| eprintln!("{what}"),
@@ -68,11 +61,8 @@ async fn drill(row: &'static Row, args: &FaultArgs) -> anyhow::Result<ExitCode> 
     .await;
     let summary = Summary::of(row.name, &rounds);
     let clean = outcome.is_ok() && summary.is_clean();
-    eprintln!("the drill is over; ending what it started");
-    if let Some(folder) = stage.end(clean).await {
-        eprintln!("the lab's files are kept in {} for a look", folder.display());
-    }
-    print_summary(&summary, args.json);
+    end(stage, clean).await;
+    print_summary(&summary, args.common.json);
     outcome?;
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

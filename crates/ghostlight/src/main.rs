@@ -8,6 +8,7 @@ mod readiness;
 mod register;
 mod roles;
 mod topology;
+mod waf;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -109,6 +110,9 @@ enum Command {
     ///
     /// Exit code 0: nothing differs, or all of it was repaired. 1: something differs, or the comparison was not done.
     Verify(roles::verify::VerifyArguments),
+    /// Try a web ACL, turn a refused request into an exclusion, give the ACL to AWS.
+    #[command(subcommand)]
+    Waf(waf::Waf),
 }
 
 fn main() -> ExitCode {
@@ -169,6 +173,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Switchover(arguments) => roles::switchover::run(&cli.config, &arguments),
         Command::Up(arguments) => roles::up::run(arguments),
         Command::Verify(arguments) => roles::verify::verify(&cli.config, &arguments),
+        Command::Waf(command) => waf::run(&command),
         Command::Gateway { site } => roles::gateway::run(&cli.config, model::Site::new(site)),
     }
 }

@@ -1,9 +1,10 @@
 //! All regular expressions of an ACL in one place, behind one automaton.
 //!
 //! Almost no value of an honest request matches anything, so what counts is how fast that is known. For each pattern we
-//! work out literals of which every match contains one ([`literal`]); one Aho-Corasick automaton looks for all
-//! of them in one pass over a value, and only patterns whose literals occurred are run. Nothing here backtracks: the
-//! automaton and the `regex` crate are linear in the input, so no pattern can be made to run for long.
+//! work out literals of which every match contains one ([`literal`]), and classes of bytes of which it contains one each.
+//! One Aho-Corasick automaton looks for all literals in one pass over a value, and only patterns whose literal occurred,
+//! in a value that has the bytes that they need, are run. Nothing here backtracks: the automaton and the `regex` crate are
+//! linear in the input, so no pattern can be made to run for long.
 
 mod literal;
 
@@ -11,6 +12,8 @@ use std::collections::HashMap;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex::bytes::{Regex, RegexBuilder};
+
+use crate::{bytes::ByteSet, transform::Transformation};
 
 /// Compiled pattern and automaton sizes that one pattern may have.
 const SIZE_MAX: usize = 4 << 20;
@@ -27,12 +30,33 @@ pub(crate) fn compile(pattern: &str, ours: bool) -> Result<Regex, String> {
         .map_err(|e| e.to_string())
 }
 
+/// Which values a pattern is looked for in. What came as it came is long, and few patterns want to see it: they have an
+/// automaton of their own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lane {
+    /// Values as they came.
+    Raw,
+    /// Values behind transformations.
+    Decoded,
+}
+
+impl Lane {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 2;
+
+    /// Where what is asked of values behind these transformations is looked for.
+    pub(crate) fn of(transformations: &[Transformation]) -> Self {
+        if transformations.iter().all(|t| *t == Transformation::None) { Self::Raw } else { Self::Decoded }
+    }
+}
+
 /// Patterns on their way into a [`Bank`].
 #[derive(Default)]
 pub(crate) struct Builder {
     known: HashMap<(String, bool), usize>,
-    patterns: Vec<Regex>,
+    patterns: Vec<Pattern>,
     literals: Vec<Option<Vec<Vec<u8>>>>,
+    asked: Vec<[bool; Lane::COUNT]>,
 }
 
 impl Builder {
@@ -43,25 +67,52 @@ impl Builder {
             return Ok(id);
         }
         let id = self.patterns.len();
-        self.patterns.push(compile(pattern, ours)?);
+        let regex = compile(pattern, ours)?;
+        self.patterns.push(Pattern { regex, needs: literal::needs(pattern, ours) });
         self.literals.push(literal::required(pattern, ours));
+        self.asked.push([false; Lane::COUNT]);
         self.known.insert(key, id);
         Ok(id)
     }
 
-    /// Builds the automaton.
+    /// The pattern is looked for there.
+    pub(crate) fn ask(&mut self, pattern: usize, lane: Lane) {
+        self.asked[pattern][lane as usize] = true;
+    }
+
+    /// Builds the automata.
     pub(crate) fn build(self) -> Result<Bank, String> {
-        let mut needles: Vec<Vec<u8>> = Vec::new();
+        let always = (0..self.literals.len()).filter(|&id| self.literals[id].is_none()).collect();
+        let lane = |lane: Lane| {
+            let asked = self.literals.iter().zip(&self.asked).enumerate();
+            Automaton::build(asked.filter(|(_, (_, asked))| asked[lane as usize]).map(|(id, (l, _))| (id, l)))
+        };
+        Ok(Bank { automata: [lane(Lane::Raw)?, lane(Lane::Decoded)?], patterns: self.patterns, always })
+    }
+}
+
+/// One pattern.
+struct Pattern {
+    regex: Regex,
+    /// Classes of bytes of each of which every match contains one.
+    needs: Vec<ByteSet>,
+}
+
+/// All literals of a lane.
+struct Automaton {
+    automaton: AhoCorasick,
+    /// Whose literal it is.
+    owners: Vec<Vec<usize>>,
+}
+
+impl Automaton {
+    fn build<'l>(patterns: impl Iterator<Item = (usize, &'l Option<Vec<Vec<u8>>>)>) -> Result<Self, String> {
+        let mut needles: Vec<&[u8]> = Vec::new();
         let mut owners: Vec<Vec<usize>> = Vec::new();
-        let mut index: HashMap<Vec<u8>, usize> = HashMap::new();
-        let mut always = Vec::new();
-        for (id, literals) in self.literals.into_iter().enumerate() {
-            let Some(literals) = literals else {
-                always.push(id);
-                continue;
-            };
-            for needle in literals {
-                let at = *index.entry(needle.clone()).or_insert_with(|| {
+        let mut index: HashMap<&[u8], usize> = HashMap::new();
+        for (id, literals) in patterns {
+            for needle in literals.iter().flatten() {
+                let at = *index.entry(needle).or_insert_with(|| {
                     needles.push(needle);
                     owners.push(Vec::new());
                     owners.len() - 1
@@ -77,16 +128,21 @@ impl Builder {
             .kind(Some(AhoCorasickKind::DFA))
             .build(&needles)
             .map_err(|e| e.to_string())?;
-        Ok(Bank { patterns: self.patterns, automaton, owners, always })
+        Ok(Self { automaton, owners })
     }
 }
 
-/// The patterns and the automaton.
+/// Which patterns a pass has met already.
+#[derive(Default)]
+pub(crate) struct Met {
+    pass: u32,
+    last: Vec<u32>,
+}
+
+/// The patterns and the automata.
 pub(crate) struct Bank {
-    patterns: Vec<Regex>,
-    automaton: AhoCorasick,
-    /// Whose literal it is.
-    owners: Vec<Vec<usize>>,
+    patterns: Vec<Pattern>,
+    automata: [Automaton; Lane::COUNT],
     /// Patterns without a literal.
     always: Vec<usize>,
 }
@@ -102,22 +158,46 @@ impl Bank {
         self.always.binary_search(&pattern).is_ok()
     }
 
-    /// Adds the patterns that may match, ascending, each once.
-    pub(crate) fn candidates(&self, input: &[u8], found: &mut Vec<usize>) {
+    /// Adds the patterns of the lane that may match, ascending, each once. `bytes`: those of the input, asked for only if
+    /// a literal was found.
+    pub(crate) fn candidates(
+        &self,
+        lane: Lane,
+        input: &[u8],
+        bytes: impl FnOnce() -> ByteSet,
+        met: &mut Met,
+        found: &mut Vec<usize>,
+    ) {
         let start = found.len();
-        for hit in self.automaton.find_overlapping_iter(input) {
-            for &owner in &self.owners[hit.pattern().as_usize()] {
-                if !found[start..].contains(&owner) {
+        met.last.resize(self.patterns.len(), 0);
+        met.pass += 1;
+        let Automaton { automaton, owners } = &self.automata[lane as usize];
+        for hit in automaton.find_overlapping_iter(input) {
+            for &owner in &owners[hit.pattern().as_usize()] {
+                if std::mem::replace(&mut met.last[owner], met.pass) != met.pass {
                     found.push(owner);
                 }
             }
         }
+        if found.len() == start {
+            return;
+        }
+        let there = bytes();
+        let mut kept = start;
+        for at in start..found.len() {
+            let pattern = found[at];
+            if self.patterns[pattern].needs.iter().all(|need| need.meets(there)) {
+                found[kept] = pattern;
+                kept += 1;
+            }
+        }
+        found.truncate(kept);
         found[start..].sort_unstable();
     }
 
     /// Where the pattern matches.
     pub(crate) fn find(&self, pattern: usize, input: &[u8]) -> Option<std::ops::Range<usize>> {
-        self.patterns[pattern].find(input).map(|m| m.range())
+        self.patterns[pattern].regex.find(input).map(|m| m.range())
     }
 }
 
@@ -128,12 +208,19 @@ mod tests {
     fn check(patterns: &[&str], input: &str, expected: &[usize]) {
         let mut builder = Builder::default();
         for p in patterns {
-            builder.add(p, true).unwrap();
+            let id = builder.add(p, true).unwrap();
+            builder.ask(id, Lane::Decoded);
         }
         let bank = builder.build().unwrap();
+        assert_eq!(candidates(&bank, Lane::Decoded, input), expected, "{patterns:?} in {input:?}");
+        assert_eq!(candidates(&bank, Lane::Raw, input), [0usize; 0], "nobody looks for them there");
+    }
+
+    fn candidates(bank: &Bank, lane: Lane, input: &str) -> Vec<usize> {
         let mut found = Vec::new();
-        bank.candidates(input.as_bytes(), &mut found);
-        assert_eq!(found, expected, "{patterns:?} in {input:?}");
+        let bytes = || ByteSet::in_value(input.as_bytes());
+        bank.candidates(lane, input.as_bytes(), bytes, &mut Met::default(), &mut found);
+        found
     }
 
     #[test]
@@ -144,18 +231,46 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_whose_bytes_are_missing_is_no_candidate() {
+        check(&[r"[;|&]\s*(?:cat|tac)\b", r"(?:cat|tac)\s+/"], "the cat sat", &[]);
+        check(&[r"[;|&]\s*(?:cat|tac)\b", r"(?:cat|tac)\s+/"], "x; cat /etc", &[0, 1]);
+        check(&[r"(?:^|[;|&])\s*cat\b", r"cat(?:\(|<)"], "the cat sat", &[0]);
+    }
+
+    #[test]
     fn a_match_always_contains_one_of_the_literals() {
-        let patterns =
-            [r"(?:a|bc)d?e{2}", r"x(?:foo|bar)?y", r"[ab][cd]", r"(?:ab){1,3}z", "한글+", r"\bon\w+\s*="];
-        let inputs = ["ADEE", "bcee", "xy", "xfooy", "bD", "ababz", "한글글", "  onLoad ="];
+        let patterns = [
+            r"(?:a|bc)d?e{2}",
+            r"x(?:foo|bar)?y",
+            r"\.\.+[/\\]",
+            r"a(?:bc)+d",
+            r"x+(?:ab|c)+y",
+            r"[ab][cd]",
+            r"(?:ab){1,3}z",
+            "한글+",
+            r"\bon\w+\s*=",
+        ];
+        let inputs = [
+            "ADEE",
+            "bcee",
+            "xy",
+            "xfooy",
+            "bD",
+            "ababz",
+            "한글글",
+            "  onLoad =",
+            "....//",
+            "..\\",
+            "abcbcd",
+            "xxababcy",
+        ];
         for p in patterns {
             let mut builder = Builder::default();
             let id = builder.add(p, true).unwrap();
+            builder.ask(id, Lane::Decoded);
             let bank = builder.build().unwrap();
             for input in inputs {
-                let mut found = Vec::new();
-                bank.candidates(input.as_bytes(), &mut found);
-                let may = bank.is_always(id) || found.contains(&id);
+                let may = bank.is_always(id) || candidates(&bank, Lane::Decoded, input).contains(&id);
                 assert!(may || bank.find(id, input.as_bytes()).is_none(), "{p} in {input}");
             }
         }

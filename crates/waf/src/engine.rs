@@ -1,7 +1,8 @@
 //! An ACL, ready to judge requests.
 
 use crate::{
-    acl::{AclError, Bundle},
+    acl::{AclError, Bundle, Field, Ours},
+    effort::Effort,
     evaluate::Evaluation,
     plan::{Plan, Planner},
     rate::Rates,
@@ -38,6 +39,19 @@ impl Engine {
         self.bundle.acl.body_limit
     }
 
+    /// Whether any rule looks at bodies. If none does, nobody has to wait for one.
+    pub fn reads_body(&self) -> bool {
+        let of_body = |field: &Field| {
+            matches!(
+                field,
+                Field::Body(_)
+                    | Field::JsonBody { .. }
+                    | Field::Ours(Ours::BodyValues | Ours::BodyNames | Ours::FileNames | Ours::Files)
+            )
+        };
+        self.plan.fields.iter().any(of_body)
+    }
+
     /// The ACL that it was made of.
     pub fn bundle(&self) -> &Bundle {
         &self.bundle
@@ -51,6 +65,11 @@ impl Engine {
     /// Asks every rule by itself: for a person who wants to know why.
     pub fn explain(&self, request: &RequestView<'_>, places: &dyn Places) -> Vec<Explained> {
         Evaluation::new(self, request, places).explain()
+    }
+
+    /// Judges a request and tells what that took.
+    pub fn effort(&self, request: &RequestView<'_>, places: &dyn Places) -> (Verdict, Effort) {
+        Evaluation::new(self, request, places).run_measured()
     }
 
     /// How many patterns there are: what a status page shows.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::{
     acl::{Action, Bundle, CustomResponse},
+    effort::Effort,
     engine::Engine,
     inspect::Inspector,
     plan::{Node, PlannedGroup, PlannedRule, RuleBody},
@@ -74,7 +75,11 @@ impl<'r, 'e> Evaluation<'r, 'e> {
         }
     }
 
-    pub(crate) fn run(mut self) -> Verdict {
+    pub(crate) fn run(self) -> Verdict {
+        self.run_measured().0
+    }
+
+    pub(crate) fn run_measured(mut self) -> (Verdict, Effort) {
         let mut ended = false;
         for rule in &self.engine.plan.rules {
             let flow = match &rule.body {
@@ -91,7 +96,7 @@ impl<'r, 'e> Evaluation<'r, 'e> {
             self.act(action);
         }
         self.verdict.oversize = std::mem::take(&mut self.inspector.oversize);
-        self.verdict
+        (self.verdict, self.inspector.effort)
     }
 
     /// Every rule by itself, in order, whatever ends a real evaluation; labels are added on the way.

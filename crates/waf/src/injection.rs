@@ -2,36 +2,88 @@
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use crate::inspect::Sqli;
+use crate::bytes::ByteSet;
 
-/// SQL injection.
-pub(crate) fn sqli(input: &[u8]) -> Sqli {
-    if !may_be_sql(input) {
-        return Sqli { low: false, high: false };
+/// What libinjection says of SQL.
+pub(crate) fn is_sql(value: &[u8]) -> bool {
+    libinjectionrs::detect_sqli(value).is_injection()
+}
+
+/// What libinjection says of scripts.
+pub(crate) fn is_script(value: &[u8]) -> bool {
+    libinjectionrs::detect_xss(value).is_injection()
+}
+
+/// A script takes a tag, an attribute, or a quote that only old browsers know.
+pub(crate) fn may_be_script(value: &[u8]) -> bool {
+    memchr::memchr3(b'<', b'=', b'`', value).is_some()
+}
+
+/// The declaration that XML begins with is no script; libinjection takes it for one.
+pub(crate) fn without_xml_declaration(value: &[u8]) -> &[u8] {
+    match value.trim_ascii_start().strip_prefix(b"<?xml") {
+        Some(rest) if rest.trim_ascii_start().starts_with(b"version=") => {
+            memchr::memmem::find(rest, b"?>").map_or(rest, |at| &rest[at + 2..])
+        }
+        _ => value,
     }
-    let high = libinjectionrs::detect_sqli(input).is_injection();
-    Sqli { low: high && has_evidence(input), high }
+}
+
+/// Words and numbers alone are no injection: that takes an operator, a quote, a bracket, a comment, or a keyword.
+pub(crate) fn may_be_sql(value: &[u8], set: ByteSet) -> bool {
+    value.len() >= 3
+        && (set.meets(MARKS)
+            || set.meets(DASH) && memchr::memmem::find(value, b"--").is_some()
+            || KEYWORDS.find(value) != Keyword::None)
 }
 
 /// What LOW sensitivity asks for besides: a quote or a comment, or a word that SQL needs together with a mark that it needs.
 ///
-/// A formula or a line of code has operators and brackets as well, and libinjection knows them by nothing else; and
-/// whoever looks for a "LIKE" button quotes one word, which is no quote of SQL's.
-fn has_evidence(input: &[u8]) -> bool {
-    let unquoted = without_quoted_words(input);
-    let input = unquoted.as_ref();
-    input.iter().any(|b| matches!(b, b'\'' | b'"' | b'`' | b'#'))
-        || memchr::memmem::find(input, b"--").is_some()
-        || memchr::memmem::find(input, b"/*").is_some()
-        || (input.iter().any(|b| b"=<>(|;@*!{+-".contains(b)) && KEYWORDS.is_match(input))
-        || STRONG.is_match(input)
+/// A formula or a line of code has operators and brackets as well, and libinjection knows them by nothing else. Whoever looks
+/// for a "LIKE" button quotes one word, and whoever says that it's late writes an apostrophe: neither is a quote of SQL's.
+pub(crate) fn has_evidence(value: &[u8], set: ByteSet) -> bool {
+    let unquoted = if set.meets(DOUBLE) { without_quoted_words(value) } else { Cow::Borrowed(value) };
+    let value = unquoted.as_ref();
+    if set.meets(TICK_OR_HASH)
+        || set.meets(DOUBLE) && value.contains(&b'"')
+        || set.meets(SINGLE) && has_quote(value)
+        || set.meets(DASH) && memchr::memmem::find(value, b"--").is_some()
+        || set.meets(STAR) && memchr::memmem::find(value, b"/*").is_some()
+    {
+        return true;
+    }
+    match KEYWORDS.find(value) {
+        Keyword::Strong => true,
+        Keyword::Weak => set.meets(MARKS_OF_LOW),
+        Keyword::None => false,
+    }
+}
+
+/// Bytes that make libinjection see more than words and numbers.
+const MARKS: ByteSet = ByteSet::of(b"'\"`();#*\\=<>!|&^~@{}[]\0");
+/// Bytes that make a word of SQL's suspicious.
+const MARKS_OF_LOW: ByteSet = ByteSet::of(b"=<>(|;@*!{+-");
+const TICK_OR_HASH: ByteSet = ByteSet::of(b"`#");
+const DOUBLE: ByteSet = ByteSet::of(b"\"");
+const SINGLE: ByteSet = ByteSet::of(b"'");
+const DASH: ByteSet = ByteSet::of(b"-");
+const STAR: ByteSet = ByteSet::of(b"*");
+
+/// Whether a single quote stands there that is no apostrophe: of `it's`, `don't`, `I've`, `we'll`.
+fn has_quote(value: &[u8]) -> bool {
+    memchr::memchr_iter(b'\'', value).any(|at| {
+        let behind = &value[at + 1..];
+        let letters = behind.iter().take_while(|b| b.is_ascii_alphanumeric()).count();
+        let ending = behind[..letters].to_ascii_lowercase();
+        let inside = value[..at].last().is_some_and(u8::is_ascii_alphabetic);
+        let ends =
+            matches!(behind.get(letters), None | Some(b' ' | b'.' | b',' | b'?' | b'!' | b'\n' | b'\r'));
+        !(inside && ends && matches!(ending.as_slice(), b"s" | b"t" | b"d" | b"m" | b"re" | b"ve" | b"ll"))
+    })
 }
 
 /// The text with each `"word"` that stands alone taken out of its quotes.
 fn without_quoted_words(input: &[u8]) -> Cow<'_, [u8]> {
-    if !input.contains(&b'"') {
-        return Cow::Borrowed(input);
-    }
     let alone =
         |b: Option<&u8>| b.is_none_or(|b| matches!(b, b' ' | b',' | b'.' | b'(' | b')' | b'!' | b'?'));
     let mut out = Vec::with_capacity(input.len());
@@ -59,56 +111,23 @@ fn without_quoted_words(input: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Cross-site scripting.
-pub(crate) fn xss(input: &[u8]) -> bool {
-    // The declaration that XML begins with is no script; libinjection takes it for one.
-    let input = match input.trim_ascii_start().strip_prefix(b"<?xml") {
-        Some(rest) if rest.trim_ascii_start().starts_with(b"version=") => {
-            memchr::memmem::find(rest, b"?>").map_or(rest, |at| &rest[at + 2..])
-        }
-        _ => input,
-    };
-    memchr::memchr3(b'<', b'=', b'`', input).is_some() && libinjectionrs::detect_xss(input).is_injection()
-}
-
-/// Words and numbers alone are no injection: that takes an operator, a quote, a bracket, a comment, or a keyword.
-fn may_be_sql(input: &[u8]) -> bool {
-    if input.len() < 3 {
-        return false;
-    }
-    input.iter().any(|&b| MARK[usize::from(b)])
-        || memchr::memmem::find(input, b"--").is_some()
-        || KEYWORDS.is_match(input)
-}
-
-/// Bytes that make libinjection see more than words and numbers.
-static MARK: [bool; 256] = {
-    let mut table = [false; 256];
-    let marks = b"'\"`();#*\\=<>!|&^~@{}[]\0";
-    let mut at = 0;
-    while at < marks.len() {
-        table[marks[at] as usize] = true;
-        at += 1;
-    }
-    table
-};
-
 static KEYWORDS: LazyLock<Keywords> = LazyLock::new(|| Keywords::new(WORDS));
-/// Words that are evidence by themselves.
-static STRONG: LazyLock<Keywords> =
-    LazyLock::new(|| Keywords::new(&["union", "select", "having", "rlike", "xor", "waitfor", "procedure"]));
 
-/// Words without one of which, or a mark, a text is no SQL.
+/// How many of the words are evidence by themselves.
+const STRONG: usize = 7;
+/// Words without one of which, or a mark, a text is no SQL. The first ones are evidence by themselves.
 const WORDS: &[&str] = &[
     "union",
     "select",
+    "having",
+    "rlike",
+    "xor",
+    "waitfor",
+    "procedure",
     "or",
     "and",
-    "xor",
     "not",
-    "having",
     "like",
-    "rlike",
     "between",
     "where",
     "insert",
@@ -126,8 +145,6 @@ const WORDS: &[&str] = &[
     "group",
     "limit",
     "from",
-    "procedure",
-    "waitfor",
     "shutdown",
     "merge",
     "grant",
@@ -150,6 +167,14 @@ const WORDS: &[&str] = &[
     "database",
 ];
 
+/// Which words a text has.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Keyword {
+    None,
+    Weak,
+    Strong,
+}
+
 struct Keywords(Option<aho_corasick::AhoCorasick>);
 
 impl Keywords {
@@ -157,13 +182,46 @@ impl Keywords {
         Self(aho_corasick::AhoCorasick::builder().ascii_case_insensitive(true).build(words).ok())
     }
 
-    /// Whether a keyword stands there as a word.
-    fn is_match(&self, input: &[u8]) -> bool {
-        let Some(automaton) = &self.0 else { return true };
+    /// The strongest keyword that stands there as a word.
+    fn find(&self, input: &[u8]) -> Keyword {
+        let Some(automaton) = &self.0 else { return Keyword::Strong };
         let word = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_' || *b >= 0x80);
-        automaton.find_overlapping_iter(input).any(|m| {
+        let mut found = Keyword::None;
+        for m in automaton.find_overlapping_iter(input) {
             let before = m.start().checked_sub(1).and_then(|at| input.get(at));
-            !word(before) && !word(input.get(m.end()))
-        })
+            if word(before) || word(input.get(m.end())) {
+                continue;
+            }
+            if m.pattern().as_usize() < STRONG {
+                return Keyword::Strong;
+            }
+            found = Keyword::Weak;
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(value: &str, evidence: bool) {
+        let set = ByteSet::in_value(value.as_bytes());
+        assert_eq!(has_evidence(value.as_bytes(), set), evidence, "{value}");
+    }
+
+    #[test]
+    fn what_is_evidence_of_sql() {
+        check("1' or '1'='1", true);
+        check("admin'--", true);
+        check("x's or 1=1", true);
+        check("1 union select 1", true);
+        check("1/**/or/**/1", true);
+        check("it's the best show I've ever seen, don't miss it!", false);
+        check("price (VAT incl.) = 3 + 4", false);
+        check("the \"like\" button", false);
+        check("n'1", true);
+        check("o'clock", true);
     }
 }

@@ -1,18 +1,30 @@
-//! The request's parts, taken apart once and kept: fields when somebody first asks for them, transformed buffers by
-//! (buffer, transformation), so that chains that change nothing share one buffer, and what was found in each buffer.
+//! The request's parts, taken apart once and kept.
+//!
+//! A look is a field behind a chain of transformations. Looks form a tree, each one transformation longer than its parent,
+//! and a [`Batch`] is what one comes to: the field's values as buffers. Where the bytes of a batch prove that a
+//! transformation leaves all of them as they are, the look has its parent's batch; where some values stay as they are,
+//! the two share those buffers. So an honest form, which has few escapes within escapes, is a few buffers a value however
+//! many chains are asked for, and each buffer is scanned once.
 
 mod parts;
+#[cfg(test)]
+mod tests;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use crate::{
     acl::{Field, On, Oversize},
-    plan::Plan,
+    bank::{Lane, Met},
+    bytes::ByteSet,
+    effort::Effort,
+    injection,
+    plan::{Patterns, Plan},
     request::RequestView,
     transform::Transformation,
 };
 
-const UNKNOWN: usize = usize::MAX;
+/// Of [`Buffer::next`]: not asked yet.
+const UNKNOWN: u32 = u32::MAX;
 
 /// Headers and cookies beyond these are not inspected.
 pub(crate) const HEADERS_MAX: usize = 200;
@@ -27,19 +39,15 @@ pub(crate) struct Value<'r> {
 
 struct Buffer<'r> {
     bytes: Cow<'r, [u8]>,
+    /// Which bytes occur in it.
+    set: Option<ByteSet>,
     /// What each transformation makes of it.
-    next: [usize; Transformation::ALL.len()],
-    /// Where the patterns that may match stand in `hits`.
-    hits: Option<(usize, usize)>,
-    sqli: Option<Sqli>,
+    next: [u32; Transformation::ALL.len()],
+    /// Where the patterns that may match stand in `hits`, by lane.
+    hits: [Option<(usize, usize)>; Lane::COUNT],
+    /// What libinjection says: SQL at either sensitivity, scripts.
+    sqli: [Option<bool>; 2],
     xss: Option<bool>,
-}
-
-/// What libinjection says.
-#[derive(Clone, Copy)]
-pub(crate) struct Sqli {
-    pub(crate) low: bool,
-    pub(crate) high: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,13 +72,18 @@ struct Loaded {
     verdict: Option<bool>,
 }
 
-/// A field behind a chain: its buffers.
+/// What a look comes to.
 #[derive(Clone, Copy)]
-pub(crate) struct Looked {
+pub(crate) struct Batch {
+    /// Its (buffer, value) pairs in [`Inspector::pairs`].
     pub(crate) start: usize,
     pub(crate) end: usize,
-    /// Whether any buffer has a pattern that may match.
-    pub(crate) hot: Option<bool>,
+    /// The values stand in it as they came.
+    raw: bool,
+    /// Which bytes occur in it.
+    set: Option<ByteSet>,
+    /// Where the set of the patterns that may match begins in `may`, by lane.
+    may: [Option<usize>; Lane::COUNT],
 }
 
 /// See the module.
@@ -81,13 +94,22 @@ pub(crate) struct Inspector<'r, 'p> {
     fields: Vec<Option<Loaded>>,
     values: Vec<Value<'r>>,
     buffers: Vec<Buffer<'r>>,
+    /// The buffer of each slice of the request.
+    by_place: HashMap<(usize, usize), usize>,
     hits: Vec<Hit>,
-    looked: Vec<Option<Looked>>,
-    /// (buffer, value), by [`Looked`].
+    looked: Vec<Option<usize>>,
+    batches: Vec<Batch>,
+    /// (buffer, value), by [`Batch`].
     pub(crate) pairs: Vec<(usize, usize)>,
+    /// Sets of patterns, one bit each.
+    may: Vec<u64>,
+    met: Met,
     scratch: Vec<usize>,
+    /// Whether query and body as wholes hold no literal of the raw lane.
+    wholes_clean: [Option<bool>; 2],
     parsed: Option<parts::ParsedBody<'r>>,
     pub(crate) oversize: Vec<&'static str>,
+    pub(crate) effort: Effort,
 }
 
 impl<'r, 'p> Inspector<'r, 'p> {
@@ -99,12 +121,18 @@ impl<'r, 'p> Inspector<'r, 'p> {
             fields: vec![None; plan.fields.len()],
             values: Vec::with_capacity(64),
             buffers: Vec::with_capacity(64),
+            by_place: HashMap::new(),
             hits: Vec::new(),
             looked: vec![None; plan.looks.len()],
+            batches: Vec::with_capacity(64),
             pairs: Vec::with_capacity(128),
+            may: Vec::new(),
+            met: Met::default(),
             scratch: Vec::new(),
+            wholes_clean: [None; 2],
             parsed: None,
             oversize: Vec::new(),
+            effort: Effort::default(),
         }
     }
 
@@ -139,94 +167,199 @@ impl<'r, 'p> Inspector<'r, 'p> {
         self.load(self.plan.field_of[look]).oversize
     }
 
-    /// The field's values behind the chain, as pairs of buffer and value.
-    pub(crate) fn look(&mut self, look: usize) -> Looked {
-        if let Some(looked) = self.looked[look] {
-            return looked;
-        }
-        let loaded = self.load(self.plan.field_of[look]);
-        let start = self.pairs.len();
-        let plan = self.plan;
-        for value in loaded.start..loaded.end {
-            let mut buffer = self.values[value].buffer;
-            for &transformation in &plan.looks[look].transformations {
-                buffer = self.transformed(buffer, transformation);
-            }
-            self.pairs.push((buffer, value));
-        }
-        let looked = Looked { start, end: self.pairs.len(), hot: None };
-        self.looked[look] = Some(looked);
-        looked
+    /// The field's values behind the chain.
+    pub(crate) fn look(&mut self, look: usize) -> Batch {
+        let at = self.batch(look);
+        self.batches[at]
     }
 
-    /// Whether any of the look's buffers holds a literal of any pattern.
-    pub(crate) fn is_hot(&mut self, look: usize) -> bool {
-        let mut looked = self.look(look);
-        if let Some(hot) = looked.hot {
-            return hot;
+    fn batch(&mut self, look: usize) -> usize {
+        if let Some(at) = self.looked[look] {
+            return at;
         }
-        let mut hot = false;
-        for pair in looked.start..looked.end {
-            let (start, end) = self.scan(self.pairs[pair].0);
-            hot |= start != end;
+        let at = match self.plan.parent_of[look] {
+            None => {
+                let loaded = self.load(self.plan.field_of[look]);
+                let start = self.pairs.len();
+                self.pairs.extend((loaded.start..loaded.end).map(|v| (self.values[v].buffer, v)));
+                self.push_batch(start, true)
+            }
+            Some((parent, transformation)) => {
+                let parent = self.batch(parent);
+                self.derived(parent, transformation)
+            }
+        };
+        self.looked[look] = Some(at);
+        at
+    }
+
+    fn push_batch(&mut self, start: usize, raw: bool) -> usize {
+        let end = self.pairs.len();
+        self.batches.push(Batch { start, end, raw, set: None, may: [None; Lane::COUNT] });
+        self.batches.len() - 1
+    }
+
+    /// The batch behind one transformation more; the same one where that changes nothing.
+    fn derived(&mut self, parent: usize, transformation: Transformation) -> usize {
+        let Batch { start, end, raw, .. } = self.batches[parent];
+        // What came as it came is nearly always decoded first, and decoding finds its own bytes faster than all bytes are
+        // looked at.
+        if !raw
+            && let Some(touched) = transformation.touches()
+            && !self.set_of(parent).meets(touched)
+        {
+            return parent;
         }
-        looked.hot = Some(hot);
-        self.looked[look] = Some(looked);
-        hot
+        let first = self.pairs.len();
+        let mut changed = false;
+        for at in start..end {
+            let (buffer, value) = self.pairs[at];
+            let next = self.transformed(buffer, transformation);
+            changed |= next != buffer;
+            self.pairs.push((next, value));
+        }
+        if changed {
+            return self.push_batch(first, false);
+        }
+        self.pairs.truncate(first);
+        // It is as good as decoded.
+        self.batches[parent].raw = false;
+        parent
+    }
+
+    /// The bytes that occur in a batch.
+    fn set_of(&mut self, batch: usize) -> ByteSet {
+        let Batch { start, end, set, .. } = self.batches[batch];
+        if let Some(set) = set {
+            return set;
+        }
+        let mut set = ByteSet::default();
+        for at in start..end {
+            set.add(set_in(&mut self.buffers[self.pairs[at].0]));
+        }
+        self.batches[batch].set = Some(set);
+        set
+    }
+
+    /// Whether any of these patterns may match in the look: a literal of it stands there.
+    pub(crate) fn may_match(&mut self, look: usize, set: &Patterns) -> bool {
+        let lane = Lane::of(&self.plan.looks[look].transformations);
+        let at = self.batch(look);
+        let words = self.plan.bank.len().div_ceil(64);
+        let Batch { start, end, may, .. } = self.batches[at];
+        let first = may[lane as usize].unwrap_or_else(|| {
+            let first = self.may.len();
+            self.may.resize(first + words, 0);
+            for pair in start..end {
+                let (from, to) = self.scan(self.pairs[pair].0, lane);
+                for hit in &self.hits[from..to] {
+                    self.may[first + hit.pattern / 64] |= 1 << (hit.pattern % 64);
+                }
+            }
+            self.batches[at].may[lane as usize] = Some(first);
+            first
+        });
+        set.meets(&self.may[first..first + words])
     }
 
     fn transformed(&mut self, buffer: usize, transformation: Transformation) -> usize {
         let slot = transformation as usize;
         let known = self.buffers[buffer].next[slot];
         if known != UNKNOWN {
-            return known;
+            return known as usize;
         }
         let next = match transformation.apply(&self.buffers[buffer].bytes) {
             None => buffer,
-            Some(bytes) => self.push_buffer(Cow::Owned(bytes)),
+            Some(bytes) => {
+                self.effort.transformed += 1;
+                self.push_buffer(Cow::Owned(bytes))
+            }
         };
-        self.buffers[buffer].next[slot] = next;
+        // More buffers than a u32 counts do not fit in memory; were there some, they would be made again.
+        self.buffers[buffer].next[slot] = u32::try_from(next).unwrap_or(UNKNOWN);
         next
     }
 
     fn push_buffer(&mut self, bytes: Cow<'r, [u8]>) -> usize {
         self.buffers.push(Buffer {
             bytes,
+            set: None,
             next: [UNKNOWN; Transformation::ALL.len()],
-            hits: None,
-            sqli: None,
+            hits: [None; Lane::COUNT],
+            sqli: [None; 2],
             xss: None,
         });
         self.buffers.len() - 1
     }
 
     fn push_value(&mut self, name: Cow<'r, [u8]>, bytes: Cow<'r, [u8]>) {
-        let buffer = self.push_buffer(bytes);
+        // The same header may stand in several fields, and a body that is text is its own only value.
+        let place = match bytes {
+            Cow::Borrowed(slice) => Some((slice.as_ptr().addr(), slice.len())),
+            Cow::Owned(_) => None,
+        };
+        let known = place.and_then(|place| self.by_place.get(&place).copied());
+        let buffer = known.unwrap_or_else(|| {
+            self.effort.values += 1;
+            let buffer = self.push_buffer(bytes);
+            self.by_place.extend(place.map(|place| (place, buffer)));
+            buffer
+        });
         self.values.push(Value { name, buffer });
     }
 
-    fn scan(&mut self, buffer: usize) -> (usize, usize) {
-        if let Some(range) = self.buffers[buffer].hits {
+    fn scan(&mut self, buffer: usize, lane: Lane) -> (usize, usize) {
+        if let Some(range) = self.buffers[buffer].hits[lane as usize] {
             return range;
         }
         let start = self.hits.len();
-        self.scratch.clear();
-        self.plan.bank.candidates(&self.buffers[buffer].bytes, &mut self.scratch);
-        self.hits.extend(self.scratch.iter().map(|&pattern| Hit { pattern, matches: Known::Unknown }));
+        if lane == Lane::Decoded || !self.is_of_a_clean_whole(buffer) {
+            let Buffer { bytes, set, .. } = &mut self.buffers[buffer];
+            let bytes: &[u8] = bytes;
+            self.effort.passes += 1;
+            self.effort.bytes += bytes.len();
+            self.scratch.clear();
+            let there = || *set.get_or_insert_with(|| ByteSet::in_value(bytes));
+            self.plan.bank.candidates(lane, bytes, there, &mut self.met, &mut self.scratch);
+            self.hits.extend(self.scratch.iter().map(|&pattern| Hit { pattern, matches: Known::Unknown }));
+        }
         let range = (start, self.hits.len());
-        self.buffers[buffer].hits = Some(range);
+        self.buffers[buffer].hits[lane as usize] = Some(range);
         range
     }
 
+    /// Whether the value was cut out of a query or a body in which, as a whole, no literal stands: then none stands in it.
+    fn is_of_a_clean_whole(&mut self, buffer: usize) -> bool {
+        let Cow::Borrowed(value) = self.buffers[buffer].bytes else { return false };
+        let body = &self.request.body[..self.request.body.len().min(self.body_limit)];
+        for (at, whole) in [self.request.query, body].into_iter().enumerate() {
+            let (of, in_whole) = (value.as_ptr_range(), whole.as_ptr_range());
+            if value.len() >= whole.len() || of.start < in_whole.start || of.end > in_whole.end {
+                continue;
+            }
+            return *self.wholes_clean[at].get_or_insert_with(|| {
+                self.effort.passes += 1;
+                self.effort.bytes += whole.len();
+                self.scratch.clear();
+                let there = || ByteSet::in_value(whole);
+                self.plan.bank.candidates(Lane::Raw, whole, there, &mut self.met, &mut self.scratch);
+                self.scratch.is_empty()
+            });
+        }
+        false
+    }
+
     /// The first pattern of the set that matches in the buffer.
-    pub(crate) fn matches(&mut self, buffer: usize, set: &crate::plan::Patterns) -> Option<usize> {
-        let (start, end) = self.scan(buffer);
+    pub(crate) fn matches(&mut self, look: usize, buffer: usize, set: &Patterns) -> Option<usize> {
+        let lane = Lane::of(&self.plan.looks[look].transformations);
+        let (start, end) = self.scan(buffer, lane);
         for at in start..end {
             let pattern = self.hits[at].pattern;
             if !set.contains(pattern) {
                 continue;
             }
             if self.hits[at].matches == Known::Unknown {
+                self.effort.patterns += 1;
                 let is = self.plan.bank.find(pattern, &self.buffers[buffer].bytes).is_some();
                 self.hits[at].matches = if is { Known::Yes } else { Known::No };
             }
@@ -237,12 +370,18 @@ impl<'r, 'p> Inspector<'r, 'p> {
         set.always.iter().copied().find(|&p| self.plan.bank.find(p, &self.buffers[buffer].bytes).is_some())
     }
 
-    pub(crate) fn sqli(&mut self, buffer: usize) -> Sqli {
-        if let Some(known) = self.buffers[buffer].sqli {
+    /// SQL injection, at HIGH or LOW sensitivity.
+    pub(crate) fn sqli(&mut self, buffer: usize, high: bool) -> bool {
+        let slot = usize::from(high);
+        if let Some(known) = self.buffers[buffer].sqli[slot] {
             return known;
         }
-        let found = crate::injection::sqli(&self.buffers[buffer].bytes);
-        self.buffers[buffer].sqli = Some(found);
+        let set = set_in(&mut self.buffers[buffer]);
+        let value = self.buffers[buffer].bytes.as_ref();
+        let may = injection::may_be_sql(value, set) && (high || injection::has_evidence(value, set));
+        self.effort.injections += usize::from(may);
+        let found = may && injection::is_sql(value);
+        self.buffers[buffer].sqli[slot] = Some(found);
         found
     }
 
@@ -250,7 +389,10 @@ impl<'r, 'p> Inspector<'r, 'p> {
         if let Some(known) = self.buffers[buffer].xss {
             return known;
         }
-        let found = crate::injection::xss(&self.buffers[buffer].bytes);
+        let value = injection::without_xml_declaration(&self.buffers[buffer].bytes);
+        let may = injection::may_be_script(value);
+        self.effort.injections += usize::from(may);
+        let found = may && injection::is_script(value);
         self.buffers[buffer].xss = Some(found);
         found
     }
@@ -265,6 +407,12 @@ impl<'r, 'p> Inspector<'r, 'p> {
         self.fields[field] = Some(loaded);
         loaded
     }
+}
+
+/// The bytes that occur in a buffer.
+fn set_in(buffer: &mut Buffer<'_>) -> ByteSet {
+    let Buffer { bytes, set, .. } = buffer;
+    *set.get_or_insert_with(|| ByteSet::in_value(bytes))
 }
 
 fn oversize_handling(field: &Field) -> Oversize {

@@ -8,7 +8,8 @@
 //! or panic on what a client sends, and memory is bounded however many clients there are. It knows nothing of the gateway.
 //!
 //! The way of a request: [`engine`](Engine::evaluate) → `evaluate` (rules by priority) → `evaluate/probe` → `inspect`
-//! (parts, transformed once) → `bank` (one automaton for all patterns) and `injection` (libinjection).
+//! (parts, transformed once, and only where that changes something) → `bank` (one automaton for all patterns) and
+//! `injection` (libinjection).
 
 pub mod acl;
 pub mod body;
@@ -17,6 +18,8 @@ pub mod managed;
 pub mod transform;
 
 mod bank;
+mod bytes;
+mod effort;
 mod engine;
 mod evaluate;
 mod injection;
@@ -28,6 +31,7 @@ mod token;
 mod verdict;
 
 pub use acl::{AclError, Bundle};
+pub use effort::Effort;
 pub use engine::Engine;
 pub use rate::KEYS_MAX;
 pub use request::{Header, Nowhere, Places, RequestView};

@@ -7,7 +7,7 @@ use crate::{
         Act, Action, AddressSource, Bundle, Comparison, Field, GroupOverride, KeyPart, On, Position, RateKey,
         Rule, Statement,
     },
-    bank::{Bank, Builder},
+    bank::{Bank, Builder, Lane},
     managed::{self, Look},
     transform::Transformation,
 };
@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) fields: Vec<Field>,
     /// The field's number of each look.
     pub(crate) field_of: Vec<usize>,
+    /// Of each look that has transformations, the look with one less.
+    pub(crate) parent_of: Vec<Option<(usize, Transformation)>>,
     pub(crate) bank: Bank,
     pub(crate) rates: Vec<PlannedRate>,
     /// Whether any statement asks for the autonomous system.
@@ -117,6 +119,11 @@ impl Patterns {
     pub(crate) fn contains(&self, pattern: usize) -> bool {
         self.bits.get(pattern / 64).is_some_and(|word| word >> (pattern % 64) & 1 == 1)
     }
+
+    /// Whether any of these is in it.
+    pub(crate) fn meets(&self, patterns: &[u64]) -> bool {
+        self.bits.iter().zip(patterns).any(|(mine, others)| mine & others != 0)
+    }
 }
 
 /// Makes a [`Plan`].
@@ -124,6 +131,7 @@ pub(crate) struct Planner<'b> {
     bundle: &'b Bundle,
     builder: Builder,
     looks: Vec<On>,
+    parent_of: Vec<Option<(usize, Transformation)>>,
     known: HashMap<On, usize>,
     rates: Vec<PlannedRate>,
     asn: bool,
@@ -135,6 +143,7 @@ impl<'b> Planner<'b> {
             bundle,
             builder: Builder::default(),
             looks: Vec::new(),
+            parent_of: Vec::new(),
             known: HashMap::new(),
             rates: Vec::new(),
             asn: false,
@@ -159,16 +168,35 @@ impl<'b> Planner<'b> {
             });
             field_of.push(at);
         }
-        Ok(Plan { rules, looks: self.looks, fields, field_of, bank, rates: self.rates, asn: self.asn })
+        Ok(Plan {
+            rules,
+            looks: self.looks,
+            fields,
+            field_of,
+            parent_of: self.parent_of,
+            bank,
+            rates: self.rates,
+            asn: self.asn,
+        })
     }
 
     fn look(&mut self, on: &On) -> usize {
         if let Some(&at) = self.known.get(on) {
             return at;
         }
+        let parent = on.transformations.split_last().map(|(&last, before)| {
+            (self.look(&On { field: on.field.clone(), transformations: before.to_vec() }), last)
+        });
         self.looks.push(on.clone());
+        self.parent_of.push(parent);
         self.known.insert(on.clone(), self.looks.len() - 1);
         self.looks.len() - 1
+    }
+
+    /// The patterns are looked for there.
+    fn ask(&mut self, ids: &[usize], look: usize) {
+        let lane = Lane::of(&self.looks[look].transformations);
+        ids.iter().for_each(|&id| self.builder.ask(id, lane));
     }
 
     fn exclusions(&self, rule: &str) -> Vec<usize> {
@@ -286,6 +314,7 @@ impl<'b> Planner<'b> {
         for chain in chains {
             for field in &test.fields {
                 let look = self.look(&On { field: field.clone(), transformations: chain.clone() });
+                self.ask(&ids, look);
                 let probe = match &test.look {
                     Look::Patterns { .. } => Probe::Patterns(patterns(&ids)),
                     Look::Sqli { high, .. } => Probe::Sqli { high: *high },
@@ -319,7 +348,9 @@ impl<'b> Planner<'b> {
             },
             Statement::RegexMatch { pattern, on } => {
                 let id = self.builder.add(pattern, false)?;
-                Node::Probe { look: self.look(on), probe: Probe::Patterns(patterns(&[id])) }
+                let look = self.look(on);
+                self.ask(&[id], look);
+                Node::Probe { look, probe: Probe::Patterns(patterns(&[id])) }
             }
             Statement::RegexPatternSet { name, on } => {
                 let set = self
@@ -328,7 +359,9 @@ impl<'b> Planner<'b> {
                     .get(name)
                     .ok_or_else(|| format!("`{name}` is no pattern set"))?;
                 let ids = set.iter().map(|p| self.builder.add(p, false)).collect::<Result<Vec<_>, _>>()?;
-                Node::Probe { look: self.look(on), probe: Probe::Patterns(patterns(&ids)) }
+                let look = self.look(on);
+                self.ask(&ids, look);
+                Node::Probe { look, probe: Probe::Patterns(patterns(&ids)) }
             }
             Statement::GeoMatch { countries, source } => {
                 Node::Geo { countries: countries.clone(), source: source.clone() }

@@ -9,6 +9,7 @@ mod digest;
 mod escape;
 mod path;
 mod space;
+mod touch;
 
 use std::fmt;
 

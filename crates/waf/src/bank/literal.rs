@@ -1,9 +1,11 @@
-//! Literals of which every match of a pattern contains at least one.
+//! Literals of which every match of a pattern contains at least one, and classes of bytes of which it contains one each.
 
 use regex_syntax::{
     ParserBuilder,
-    hir::{Class, Hir, HirKind},
+    hir::{Class, ClassBytes, Hir, HirKind},
 };
+
+use crate::bytes::ByteSet;
 
 /// More strings than this prefilter nothing.
 const STRINGS_MAX: usize = 1_000;
@@ -14,17 +16,76 @@ const CLASS_MAX: usize = 6;
 /// Longer literals find no less.
 const LENGTH_MAX: usize = 24;
 
+/// A class whose bytes make up more than this share of ordinary text tells nothing.
+const SHARE_MAX: f64 = 0.5;
+/// More classes than this, the rarest ones, are not asked for.
+const NEEDS_MAX: usize = 4;
+
 type Set = Vec<Vec<u8>>;
 
-/// The literals in lower case; `None`: there are none worth looking for.
-pub(super) fn required(pattern: &str, ours: bool) -> Option<Set> {
+fn parse(pattern: &str, ours: bool) -> Option<Hir> {
     let mut parser = ParserBuilder::new()
         .unicode(false)
         .utf8(false)
         .case_insensitive(ours)
         .dot_matches_new_line(ours)
         .build();
-    let mut set = required_of(&parser.parse(pattern).ok()?)?;
+    parser.parse(pattern).ok()
+}
+
+/// Classes of bytes, the rarest first: every match contains a byte of each.
+pub(super) fn needs(pattern: &str, ours: bool) -> Vec<ByteSet> {
+    let mut all = parse(pattern, ours).map(|hir| needs_of(&hir)).unwrap_or_default();
+    all.sort_by(|a, b| weight(*a).total_cmp(&weight(*b)));
+    all.dedup();
+    all.retain(|set| weight(*set) <= SHARE_MAX);
+    all.truncate(NEEDS_MAX);
+    all
+}
+
+fn needs_of(hir: &Hir) -> Vec<ByteSet> {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => Vec::new(),
+        HirKind::Literal(literal) => literal.0.iter().map(|&b| ByteSet::of(&[b])).collect(),
+        HirKind::Class(class) => {
+            let Some(class) = of_bytes(class) else { return Vec::new() };
+            let ranges = class.ranges().iter();
+            vec![ranges.fold(ByteSet::default(), |set, range| set.with(range.start(), range.end()))]
+        }
+        HirKind::Repetition(r) if r.min > 0 => needs_of(&r.sub),
+        HirKind::Repetition(_) => Vec::new(),
+        HirKind::Capture(c) => needs_of(&c.sub),
+        HirKind::Concat(list) => list.iter().flat_map(needs_of).collect(),
+        // A byte of the rarest class of whichever alternative it is.
+        HirKind::Alternation(list) => {
+            let mut any = ByteSet::default();
+            for alternative in list {
+                let rarest =
+                    needs_of(alternative).into_iter().min_by(|a, b| weight(*a).total_cmp(&weight(*b)));
+                let Some(rarest) = rarest else { return Vec::new() };
+                any.add(rarest);
+            }
+            vec![any]
+        }
+    }
+}
+
+/// The class as bytes. Alternatives of one ASCII character each are a class of characters to the parser.
+fn of_bytes(class: &Class) -> Option<ClassBytes> {
+    match class {
+        Class::Bytes(class) => Some(class.clone()),
+        Class::Unicode(class) => class.to_byte_class(),
+    }
+}
+
+/// The share of ordinary text that its bytes make up.
+fn weight(set: ByteSet) -> f64 {
+    set.iter().map(|b| share(b.to_ascii_lowercase())).sum()
+}
+
+/// The literals in lower case; `None`: there are none worth looking for.
+pub(super) fn required(pattern: &str, ours: bool) -> Option<Set> {
+    let mut set = required_of(&parse(pattern, ours)?)?;
     set.sort();
     set.dedup();
     // A literal that contains another one adds nothing.
@@ -40,21 +101,16 @@ fn exact(hir: &Hir) -> Option<Set> {
         HirKind::Literal(literal) => vec![literal.0.to_ascii_lowercase()],
         HirKind::Class(class) => {
             let mut bytes: Set = Vec::new();
-            match class {
-                Class::Bytes(class) => {
-                    for range in class.ranges() {
-                        for b in range.start()..=range.end() {
-                            let lower = vec![b.to_ascii_lowercase()];
-                            if !bytes.contains(&lower) {
-                                bytes.push(lower);
-                            }
-                            if bytes.len() > CLASS_MAX {
-                                return None;
-                            }
-                        }
+            for range in of_bytes(class)?.ranges() {
+                for b in range.start()..=range.end() {
+                    let lower = vec![b.to_ascii_lowercase()];
+                    if !bytes.contains(&lower) {
+                        bytes.push(lower);
+                    }
+                    if bytes.len() > CLASS_MAX {
+                        return None;
                     }
                 }
-                Class::Unicode(_) => return None,
             }
             bytes
         }
@@ -115,6 +171,15 @@ fn required_of(hir: &Hir) -> Option<Set> {
                     .filter(|p| p.iter().all(|s| s.len() <= LENGTH_MAX));
                 match longer {
                     Some(longer) => run = longer,
+                    // What stands there at least once ends what came before it, and begins what follows.
+                    None if repeated(h).is_some() => {
+                        let once = repeated(h).unwrap_or_default();
+                        let whole = product(&run, &once);
+                        let whole = whole.filter(|p| p.iter().all(|s| s.len() <= LENGTH_MAX));
+                        choices.push(whole.unwrap_or(run));
+                        choices.push(once.clone());
+                        run = once;
+                    }
                     None => {
                         choices.push(std::mem::replace(&mut run, vec![Vec::new()]));
                         choices.extend(required_of(h));
@@ -128,6 +193,14 @@ fn required_of(hir: &Hir) -> Option<Set> {
             choices.push(run);
             choices.into_iter().filter(worth).min_by(|a, b| frequency(a).total_cmp(&frequency(b)))
         }
+        _ => None,
+    }
+}
+
+/// All strings of which it is one or more, if they are few.
+fn repeated(hir: &Hir) -> Option<Set> {
+    match hir.kind() {
+        HirKind::Repetition(r) if r.min > 0 => exact(&r.sub),
         _ => None,
     }
 }
@@ -149,7 +222,9 @@ fn share(b: u8) -> f64 {
         b'a'..=b'z' => 0.02,
         b'0'..=b'9' => 0.03,
         b'.' | b'/' | b'-' | b'_' => 0.02,
-        b'=' | b',' | b'"' | b':' => 0.01,
+        b',' | b'"' | b':' => 0.01,
+        // Between names and values it is not left in them.
+        b'=' => 0.002,
         b'(' | b')' | b'\'' | b'+' | b'%' => 0.005,
         // Korean and other text in UTF-8.
         0x80.. => 0.03,

@@ -37,13 +37,15 @@ impl<'e> Evaluation<'_, 'e> {
                 }
                 return longer;
             }
-            Probe::Patterns(set) if set.always.is_empty() && !self.inspector.is_hot(look) => return false,
+            Probe::Patterns(set) if set.always.is_empty() && !self.inspector.may_match(look, set) => {
+                return false;
+            }
             _ => {}
         }
         let looked = self.inspector.look(look);
         for at in looked.start..looked.end {
             let (buffer, value) = self.inspector.pairs[at];
-            let Some((condition, place)) = self.test(buffer, probe) else { continue };
+            let Some((condition, place)) = self.test(look, buffer, probe) else { continue };
             if !self.excluded.is_empty() && self.is_excluded(value) {
                 continue;
             }
@@ -59,10 +61,10 @@ impl<'e> Evaluation<'_, 'e> {
     }
 
     /// What matched and where.
-    fn test(&mut self, buffer: usize, probe: &'e Probe) -> Option<(&'static str, usize)> {
+    fn test(&mut self, look: usize, buffer: usize, probe: &'e Probe) -> Option<(&'static str, usize)> {
         match probe {
             Probe::Patterns(set) => {
-                let pattern = self.inspector.matches(buffer, set)?;
+                let pattern = self.inspector.matches(look, buffer, set)?;
                 let place = self
                     .inspector
                     .plan
@@ -71,10 +73,7 @@ impl<'e> Evaluation<'_, 'e> {
                     .map_or(0, |r| r.start);
                 Some(("REGEX", place))
             }
-            Probe::Sqli { high } => {
-                let found = self.inspector.sqli(buffer);
-                (found.low || *high && found.high).then_some(("SQL_INJECTION", 0))
-            }
+            Probe::Sqli { high } => self.inspector.sqli(buffer, *high).then_some(("SQL_INJECTION", 0)),
             Probe::Xss => self.inspector.xss(buffer).then_some(("XSS", 0)),
             Probe::Size { comparison, size } => {
                 comparison.holds(self.inspector.bytes(buffer).len() as u64, *size).then_some(("SIZE", 0))

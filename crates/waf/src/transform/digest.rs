@@ -7,6 +7,11 @@ use md5::Digest as _;
 ///
 /// What decodes to nothing is left as it is.
 pub(super) fn base64(input: &[u8], forgiving: bool) -> Option<Vec<u8>> {
+    // Most values end it at once, and need no memory for it.
+    let begins = matches!(input, [a, b, ..] if six_bits(*a).is_some() && six_bits(*b).is_some());
+    if !forgiving && !begins {
+        return None;
+    }
     let mut out = Vec::with_capacity(input.len() / 4 * 3 + 3);
     let mut bits: u32 = 0;
     let mut count = 0;

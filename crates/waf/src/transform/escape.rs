@@ -3,31 +3,57 @@
 use super::{hex_byte, narrow, nibble};
 
 /// `%41` and `+`; with `uni`, Microsoft's `%u0041`, too. An escape that is none stays.
+///
+/// Forms in Korean are little else than escapes, so an escape costs two looks into a table.
 pub(super) fn url(input: &[u8], uni: bool) -> Option<Vec<u8>> {
     let first = memchr::memchr2(b'%', b'+', input)?;
     let mut out = Vec::with_capacity(input.len());
     out.extend_from_slice(&input[..first]);
+    let mut changed = false;
     let mut rest = &input[first..];
     while let Some((&b, after)) = rest.split_first() {
         rest = after;
-        match (b, after) {
-            (b'+', _) => out.push(b' '),
-            (b'%', [b'u' | b'U', a, b, c, d, tail @ ..]) if uni && code16(*a, *b, *c, *d).is_some() => {
-                out.extend(code16(*a, *b, *c, *d).map(narrow));
-                rest = tail;
+        match b {
+            b'+' => {
+                out.push(b' ');
+                changed = true;
             }
-            (b'%', [high, low, tail @ ..]) => match hex_byte(*high, *low) {
-                Some(byte) => {
+            b'%' => match escaped(after, uni) {
+                Some((byte, used)) => {
                     out.push(byte);
-                    rest = tail;
+                    rest = &after[used..];
+                    changed = true;
                 }
                 None => out.push(b),
             },
             _ => out.push(b),
         }
     }
-    (out != input).then_some(out)
+    changed.then_some(out)
 }
+
+/// What stands behind `%`: the byte, and how many bytes it takes.
+fn escaped(after: &[u8], uni: bool) -> Option<(u8, usize)> {
+    match *after {
+        [high, low, ..] if HEX[usize::from(high)] < 16 && HEX[usize::from(low)] < 16 => {
+            Some((HEX[usize::from(high)] << 4 | HEX[usize::from(low)], 2))
+        }
+        [b'u' | b'U', a, b, c, d, ..] if uni => code16(a, b, c, d).map(|code| (narrow(code), 5)),
+        _ => None,
+    }
+}
+
+/// The values of hexadecimal digits; 0xff: it is none.
+static HEX: [u8; 256] = {
+    let mut table = [0xff; 256];
+    let mut value = 0;
+    while value < 16 {
+        table[b"0123456789abcdef"[value as usize] as usize] = value;
+        table[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        value += 1;
+    }
+    table
+};
 
 fn code16(a: u8, b: u8, c: u8, d: u8) -> Option<u16> {
     Some(u16::from_be_bytes([hex_byte(a, b)?, hex_byte(c, d)?]))

@@ -1,8 +1,13 @@
 //! Public attack corpora, and what of their false positives passes.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
-use waf::Outcome;
+use serde_json::json;
+use waf::{Bundle, Engine, Outcome};
 use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::harness::{Request, corpus, example, why};
@@ -16,7 +21,7 @@ struct Case {
 /// OWASP CRS's regression tests.
 fn crs(folder: &Path) -> Vec<Case> {
     let level_1 = fs::read_to_string(folder.join("crs-level-1.txt")).unwrap();
-    let level_1: std::collections::BTreeSet<&str> = level_1.split_whitespace().collect();
+    let level_1: BTreeSet<&str> = level_1.split_whitespace().collect();
     let mut cases = Vec::new();
     let mut files = Vec::new();
     for group in fs::read_dir(folder.join("crs-regression")).unwrap().flatten().filter(|e| e.path().is_dir())
@@ -42,6 +47,58 @@ fn crs(folder: &Path) -> Vec<Case> {
         }
     }
     cases
+}
+
+/// What tells that a negative test of one rule of CRS is an attack for another one of its rules: the same request is among
+/// the attacks, or libinjection knows it, which CRS asks itself (941100 and 942100, level 1).
+struct OtherRules {
+    attacks: BTreeSet<(String, Vec<u8>, Vec<u8>)>,
+    libinjection: Engine,
+}
+
+impl OtherRules {
+    fn of(cases: &[Case]) -> Self {
+        let attacks = cases.iter().filter(|c| c.attack).filter_map(|c| c.request.as_ref().ok());
+        let fields = [
+            json!({"AllQueryArguments": {}}),
+            json!({"Cookies": {"MatchPattern": {"All": {}}, "MatchScope": "ALL", "OversizeHandling": "CONTINUE"}}),
+        ];
+        let decoded = json!([{"Priority": 0, "Type": "URL_DECODE_UNI"}]);
+        let statements: Vec<_> = fields
+            .iter()
+            .flat_map(|field| {
+                [
+                    json!({"SqliMatchStatement": {"FieldToMatch": field, "TextTransformations": decoded, "SensitivityLevel": "HIGH"}}),
+                    json!({"XssMatchStatement": {"FieldToMatch": field, "TextTransformations": decoded}}),
+                ]
+            })
+            .collect();
+        let visibility =
+            json!({"SampledRequestsEnabled": false, "CloudWatchMetricsEnabled": false, "MetricName": "m"});
+        let acl = json!({"Name": "libinjection", "Scope": "REGIONAL", "DefaultAction": {"Allow": {}}, "VisibilityConfig": visibility,
+            "Rules": [{"Name": "any", "Priority": 1, "Action": {"Block": {}}, "VisibilityConfig": visibility,
+                "Statement": {"OrStatement": {"Statements": statements}}}]});
+        Self {
+            attacks: attacks.map(Self::key).collect(),
+            libinjection: Engine::new(Bundle::read(&acl).unwrap(), b"key").unwrap(),
+        }
+    }
+
+    fn key(request: &Request) -> (String, Vec<u8>, Vec<u8>) {
+        (request.method.clone(), request.target.clone(), request.body.clone())
+    }
+
+    fn attack(&self, request: &Request, rule: &str) -> bool {
+        if self.attacks.contains(&Self::key(request)) {
+            return true;
+        }
+        // A form's fields, too, as arguments.
+        let mut request = request.clone();
+        let mark = if request.target.contains(&b'?') { b'&' } else { b'?' };
+        request.target.push(mark);
+        request.target.extend_from_slice(&request.body);
+        !matches!(rule, "941100" | "942100") && request.judge(&self.libinjection).outcome == Outcome::Block
+    }
 }
 
 fn text(yaml: &Yaml) -> Option<String> {
@@ -86,10 +143,12 @@ fn the_regression_tests_of_crs_are_blocked_and_its_negative_tests_pass() {
     let Some(folder) = corpus() else { return };
     let engine = example();
     let (mut attacks, mut blocked, mut refused) = (0, 0, 0);
-    let (mut negatives, mut passed) = (0, 0);
+    let (mut negatives, mut passed, mut elsewhere) = (0, 0, 0);
+    let cases = crs(&folder);
+    let others = OtherRules::of(&cases);
     let mut missed: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut wrong: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for case in crs(&folder) {
+    for case in &cases {
         let family = case.id.split('-').next().unwrap_or_default().to_owned();
         match (&case.request, case.attack) {
             (Err(_), true) => {
@@ -116,6 +175,8 @@ fn the_regression_tests_of_crs_are_blocked_and_its_negative_tests_pass() {
                 let verdict = request.judge(engine);
                 if verdict.outcome == Outcome::Allow {
                     passed += 1;
+                } else if others.attack(request, &family) {
+                    elsewhere += 1;
                 } else {
                     wrong.entry(family).or_default().push(format!(
                         "{} {} | {} | {}",
@@ -140,6 +201,11 @@ fn the_regression_tests_of_crs_are_blocked_and_its_negative_tests_pass() {
     let passing = 100.0 * f64::from(passed) / f64::from(negatives);
     println!("CRS level 1: {blocked} of {attacks} blocked ({share:.2} %), {refused} more are answered 400");
     println!("CRS negative tests: {passed} of {negatives} pass ({passing:.2} %)");
+    let honest = negatives - elsewhere;
+    let passing = 100.0 * f64::from(passed) / f64::from(honest);
+    println!(
+        "  {elsewhere} of those blocked are attacks for another rule of CRS; without them {passed} of {honest} pass ({passing:.2} %)"
+    );
     assert_eq!(attacks, 1_984, "the corpus is another one");
     assert!(share >= 95.0, "{share:.2} %");
 }

@@ -6,7 +6,10 @@ use std::{
     sync::OnceLock,
 };
 
-use waf::{Bundle, Engine, Explained, Header, Nowhere, RequestView, Verdict};
+use waf::{
+    Bundle, Effort, Engine, Explained, Header, Nowhere, RequestView, Verdict,
+    log::{self, LogSource, Redaction, Samples},
+};
 
 /// A request of its own.
 #[derive(Clone, Debug)]
@@ -48,6 +51,24 @@ impl Request {
 
     pub(crate) fn judge(&self, engine: &Engine) -> Verdict {
         self.with_view(engine, |view| engine.evaluate(view, &Nowhere))
+    }
+
+    pub(crate) fn effort(&self, engine: &Engine) -> Effort {
+        self.with_view(engine, |view| engine.effort(view, &Nowhere).1)
+    }
+
+    /// The line that a log would have of it.
+    pub(crate) fn line(&self, engine: &Engine, redaction: &Redaction) -> serde_json::Value {
+        let source = LogSource { name: "GHOSTLIGHT".into(), id: "test".into() };
+        self.with_view(engine, |view| {
+            let verdict = engine.evaluate(view, &Nowhere);
+            log::line(engine, &source, view, &verdict, redaction)
+        })
+    }
+
+    /// Takes it as a sample.
+    pub(crate) fn sample(&self, engine: &Engine, samples: &mut Samples) {
+        self.with_view(engine, |view| samples.take(view, &engine.evaluate(view, &Nowhere)));
     }
 
     pub(crate) fn explain(&self, engine: &Engine) -> Vec<Explained> {

@@ -10,6 +10,7 @@ mod attacks;
 mod cases;
 mod harness;
 mod legitimate;
+mod log;
 mod robust;
 mod semantics;
 mod speed;

@@ -58,6 +58,17 @@ fn the_first_terminating_rule_by_priority_ends_and_count_goes_on() {
 }
 
 #[test]
+fn an_acl_without_a_word_about_bodies_reads_none() {
+    let of = |field: Value| {
+        let rule = rule("r", 1, bytes(field, "x", "CONTAINS", "NONE"), json!({"Block": {}}));
+        engine(&acl(json!([rule]))).reads_body()
+    };
+    assert!(!of(json!({"UriPath": {}})) && !of(json!({"Method": {}})));
+    assert!(of(json!({"Body": {"OversizeHandling": "CONTINUE"}})));
+    assert!(crate::harness::example().reads_body());
+}
+
+#[test]
 fn a_custom_response_has_its_code_headers_and_body() {
     let mut value = acl(json!([rule(
         "b",

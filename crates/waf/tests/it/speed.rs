@@ -28,17 +28,76 @@ fn benign_get() -> Request {
         .header("Cookie", "session=Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MGFiY2RlZg; lang=ko-KR")
 }
 
+/// A visitor's reviews: Korean and English, quotes and smileys, no two fields alike.
 fn form_of_8_kb() -> Request {
-    let sentence =
-        "좌석이 정말 좋았어요! 다음에도 또 예매할게요 :) It's the best show I've ever seen, would go again. ";
-    let encoded =
-        percent_encoding::utf8_percent_encode(sentence, percent_encoding::NON_ALPHANUMERIC).to_string();
+    const WORDS: &[&str] = &[
+        "좌석이",
+        "정말",
+        "좋았어요!",
+        "다음에도",
+        "또",
+        "예매할게요",
+        ":)",
+        "It's",
+        "the",
+        "best",
+        "show,",
+        "I've",
+        "ever",
+        "seen",
+        "would",
+        "go",
+        "again.",
+        "음향은",
+        "조금",
+        "아쉬웠지만",
+        "배우들이",
+        "훌륭했습니다.",
+        "and",
+        "for",
+        "(2층)",
+        "3열",
+        "R석",
+        "추천해요~",
+        "don't",
+        "miss",
+        "it!",
+        "무대",
+        "연출도",
+        "최고였어요",
+    ];
     let mut body = String::from("title=hello&stars=5&performance=1024");
-    while body.len() + encoded.len() < 8_100 {
-        let n = body.len();
-        body.push_str(&format!("&field{n}={encoded}"));
+    for n in 0.. {
+        let words: Vec<&str> = (0..18).map(|w| WORDS[(n * 7 + w * (n % 5 + 3)) % WORDS.len()]).collect();
+        let text = format!("{} {n}", words.join(" "));
+        let encoded = percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC);
+        let field = format!("&field{n}={encoded}");
+        if body.len() + field.len() > 8_192 {
+            break;
+        }
+        body.push_str(&field);
     }
     Request::new("POST", "/reviews").body("application/x-www-form-urlencoded", body)
+}
+
+/// What does not depend on the machine. The limits are near what was counted: whoever breaks one has lost a filter.
+#[test]
+fn an_honest_form_is_few_buffers_and_each_is_scanned_once() {
+    let engine = example();
+    let form = form_of_8_kb();
+    assert_eq!(form.judge(engine).outcome, waf::Outcome::Allow);
+    let effort = form.effort(engine);
+    println!("a form of 8 KB: {effort:?}");
+    assert!(effort.transformed <= 5 * effort.values, "a buffer for each chain: {effort:?}");
+    assert!(effort.passes <= effort.transformed + effort.values, "a buffer is scanned twice: {effort:?}");
+    assert!(effort.bytes <= 5 * form.body.len(), "{effort:?}");
+    assert!(effort.patterns <= 3 * effort.values, "patterns are run without need: {effort:?}");
+    assert!(effort.injections <= effort.values / 5, "an apostrophe is no evidence of SQL: {effort:?}");
+    let get = benign_get();
+    let effort = get.effort(engine);
+    println!("a benign GET: {effort:?}");
+    // What came as it came may be looked for in both lanes.
+    assert!(effort.passes <= 2 * effort.values + effort.transformed && effort.injections <= 2, "{effort:?}");
 }
 
 #[test]

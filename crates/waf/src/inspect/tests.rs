@@ -1,0 +1,121 @@
+//! What is shared and skipped changes nothing of what is seen.
+
+use std::{net::IpAddr, path::Path};
+
+use proptest::prelude::*;
+
+use super::Inspector;
+use crate::{Bundle, Engine, Header, RequestView, bank::Lane, transform::Transformation};
+
+fn engine() -> Engine {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/waf/web-acl.json");
+    Engine::new(Bundle::parse(&std::fs::read_to_string(file).unwrap()).unwrap(), b"key").unwrap()
+}
+
+/// Asks an inspector of this request.
+fn inspected<T>(
+    engine: &Engine,
+    query: &[u8],
+    body: &[u8],
+    ask: impl FnOnce(&mut Inspector<'_, '_>) -> T,
+) -> T {
+    let headers = [
+        Header { name: "host", value: b"shop.example.kr" },
+        Header { name: "content-type", value: b"application/x-www-form-urlencoded" },
+    ];
+    let view = RequestView {
+        method: "POST",
+        path: b"/a",
+        query,
+        fragment: b"",
+        version: "HTTP/1.1",
+        headers: &headers,
+        body,
+        client_ip: IpAddr::from([192, 0, 2, 1]),
+        ja3: None,
+        ja4: None,
+        request_id: "",
+        now_ms: 0,
+    };
+    ask(&mut Inspector::new(&view, &engine.plan, 8_192))
+}
+
+#[test]
+fn an_honest_form_is_one_batch_a_transformation_that_changes_it() {
+    let engine = engine();
+    let form = b"first=hello&second=world&third=12345";
+    inspected(&engine, b"", form, |inspector| {
+        for look in 0..inspector.plan.looks.len() {
+            inspector.look(look);
+        }
+        // Base64 may change any word; nothing else has anything to do.
+        let base64 =
+            inspector.plan.looks.iter().filter(|l| l.transformations.contains(&Transformation::Base64Decode));
+        assert!(base64.count() > 0);
+        let longest = inspector.effort.transformed;
+        assert!(longest <= 2 * inspector.effort.values, "{:?}", inspector.effort);
+    });
+}
+
+#[test]
+fn a_whole_without_literals_spares_its_pieces() {
+    let engine = engine();
+    inspected(&engine, b"", b"a=hello&b=world&c=12345", |inspector| {
+        let first = inspector.buffers.len();
+        let look = (0..inspector.plan.looks.len())
+            .find(|&l| {
+                let on = inspector.on(l);
+                on.transformations.is_empty()
+                    && on.field == crate::acl::Field::Ours(crate::acl::Ours::BodyValues)
+            })
+            .unwrap();
+        let batch = inspector.look(look);
+        assert_eq!(batch.end - batch.start, 3);
+        for buffer in first..inspector.buffers.len() {
+            inspector.scan(buffer, Lane::Raw);
+        }
+        assert_eq!(inspector.effort.passes, 1, "the body as a whole");
+    });
+}
+
+/// Text that transformations care about.
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    let marks = prop::sample::select(
+        b"%u00252e&#x3c;lt\\{}[]\"'<>=/*.-+$IFS(|`:,~!?@^\r\n\t \0\xff\xa0\xec\xa2\x8caA1PHNj".to_vec(),
+    );
+    prop::collection::vec(marks, 0..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_look_is_what_its_chain_makes_of_each_value(first in text(), second in text()) {
+        let engine = engine_once();
+        let form = [b"a=".as_slice(), &first, b"&b=", &second].concat();
+        inspected(engine, &second, &form, |inspector| {
+            for look in 0..inspector.plan.looks.len() {
+                let mut root = look;
+                while let Some((parent, _)) = inspector.plan.parent_of[root] {
+                    root = parent;
+                }
+                let (batch, root) = (inspector.look(look), inspector.look(root));
+                assert_eq!(batch.end - batch.start, root.end - root.start);
+                for at in 0..batch.end - batch.start {
+                    let (value, name) = inspector.pairs[root.start + at];
+                    let mut expected = inspector.bytes(value).to_vec();
+                    for t in &inspector.on(look).transformations {
+                        expected = t.apply(&expected).unwrap_or(expected);
+                    }
+                    let (seen, of) = inspector.pairs[batch.start + at];
+                    assert_eq!((inspector.bytes(seen), of), (expected.as_slice(), name), "{:?}", inspector.on(look));
+                }
+            }
+        });
+    }
+}
+
+fn engine_once() -> &'static Engine {
+    static ENGINE: std::sync::OnceLock<Engine> = std::sync::OnceLock::new();
+    ENGINE.get_or_init(engine)
+}

@@ -22,6 +22,7 @@ pub mod ids;
 pub mod lang;
 pub mod password;
 pub mod payment;
+pub mod queue;
 pub mod refusal;
 pub mod session;
 pub mod store;

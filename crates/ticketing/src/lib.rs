@@ -27,6 +27,7 @@ pub mod refusal;
 pub mod session;
 pub mod store;
 mod view;
+pub mod waiting;
 
 use std::time::Duration;
 

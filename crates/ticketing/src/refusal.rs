@@ -47,6 +47,21 @@ pub enum Refusal {
     Pay(PayRefusal),
     /// Money was not taken.
     Payment(PaymentError),
+    /// The waiting room comes first.
+    Queue(QueueRefusal),
+}
+
+/// Why somebody must wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueRefusal {
+    /// The lobby is not open yet.
+    Closed,
+    /// The lottery is being drawn.
+    Drawing,
+    /// The number is not called yet.
+    NotCalled,
+    /// No turn, or one that is over.
+    NoTurn,
 }
 
 /// A field of a form.
@@ -105,6 +120,10 @@ impl Refusal {
             Refusal::Pay(PayRefusal::HoldExpired) => "hold_expired",
             Refusal::Payment(PaymentError::Declined) => "payment_declined",
             Refusal::Payment(PaymentError::UnknownMethod(_)) => "unknown_payment_method",
+            Refusal::Queue(QueueRefusal::Closed) => "queue_closed",
+            Refusal::Queue(QueueRefusal::Drawing) => "queue_drawing",
+            Refusal::Queue(QueueRefusal::NotCalled) => "queue_not_called",
+            Refusal::Queue(QueueRefusal::NoTurn) => "turn_required",
         }
     }
 
@@ -126,7 +145,8 @@ impl Refusal {
             | Refusal::SaleNotOpen
             | Refusal::SaleOver
             | Refusal::Hold(_)
-            | Refusal::Pay(_) => StatusCode::CONFLICT,
+            | Refusal::Pay(_)
+            | Refusal::Queue(_) => StatusCode::CONFLICT,
         }
     }
 
@@ -201,6 +221,22 @@ impl Refusal {
             Refusal::Payment(PaymentError::UnknownMethod(_)) => {
                 lang.pick("결제 수단을 골라 주세요.", "Please choose how to pay.")
             }
+            Refusal::Queue(QueueRefusal::Closed) => lang.pick(
+                "대기실은 예매 30분 전에 열려요. 미리 들어오신 분들은 무작위로 순번을 받아요.",
+                "The waiting room opens 30 minutes before the sale. Whoever is there early gets a random number.",
+            ),
+            Refusal::Queue(QueueRefusal::Drawing) => lang.pick(
+                "지금 순번을 추첨하고 있어요. 잠시 뒤 순번을 알려 드릴게요.",
+                "Numbers are being drawn. You will have yours in a moment.",
+            ),
+            Refusal::Queue(QueueRefusal::NotCalled) => lang.pick(
+                "아직 순서가 오지 않았어요. 이 창을 닫아도 순번은 유지돼요.",
+                "It is not your turn yet. You keep your number even if you close this page.",
+            ),
+            Refusal::Queue(QueueRefusal::NoTurn) => lang.pick(
+                "지금은 많은 분이 함께 예매하고 있어요. 대기실에서 순번을 받으면 이어서 고를 수 있어요.",
+                "Many people are booking right now. Take a number in the waiting room to go on.",
+            ),
         };
         text.to_owned()
     }

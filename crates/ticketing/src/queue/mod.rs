@@ -24,6 +24,7 @@
 
 pub mod admit;
 pub mod draw;
+pub mod measure;
 pub mod origin;
 pub mod place;
 pub mod ticket;
@@ -32,6 +33,9 @@ pub mod ticket;
 pub const LOBBY_MS: u64 = 30 * 60 * 1000;
 /// How long a turn lasts: time to choose, and one hold.
 pub const TURN_MS: u64 = 10 * 60 * 1000;
+
+/// The pace that a sale begins with, in thousandths of a number a second.
+pub const PACE_MILLI: u32 = 40_000;
 
 /// A sale's row, as the database holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +86,21 @@ impl Phase {
 }
 
 impl Sale {
+    /// A sale whose lobby opens [`LOBBY_MS`] before it.
+    pub fn announced(id: u32, opens_ms: u64, seed: &draw::Seed) -> Sale {
+        Sale {
+            id,
+            lobby_opens_ms: opens_ms.saturating_sub(LOBBY_MS),
+            opens_ms,
+            commitment: seed.commitment(),
+            early: None,
+            given: 0,
+            serving: 0,
+            pace_milli: PACE_MILLI,
+            served_ms: opens_ms.saturating_sub(LOBBY_MS),
+        }
+    }
+
     /// Where it stands at `now_ms`. Once the lottery is drawn no clock can reopen the lobby: the other site's may be
     /// behind.
     pub fn phase(&self, now_ms: u64) -> Phase {
@@ -109,17 +128,7 @@ pub(crate) mod tests {
     pub(crate) const OPENS: u64 = 1_800_000_000_000;
 
     pub(crate) fn sale() -> Sale {
-        Sale {
-            id: 502,
-            lobby_opens_ms: OPENS - LOBBY_MS,
-            opens_ms: OPENS,
-            commitment: draw::Seed::new([7; 32]).commitment(),
-            early: None,
-            given: 0,
-            serving: 0,
-            pace_milli: 20_000,
-            served_ms: 0,
-        }
+        Sale { pace_milli: 20_000, ..Sale::announced(502, OPENS, &draw::Seed::new([7; 32])) }
     }
 
     #[test]

@@ -7,9 +7,13 @@ use mysql_async::{Conn, Result, prelude::Queryable};
 
 use super::{
     catalogue::write_season,
-    sql::{moment, quoted},
+    queue::insert_room,
+    sql::{as_ms, moment, quoted},
 };
-use crate::fixture;
+use crate::{
+    fixture,
+    queue::{Sale, draw::Seed},
+};
 
 const LOCK: &str = "ticketing.migrate";
 const LOCK_WAIT_S: u32 = 4;
@@ -18,10 +22,19 @@ enum Step {
     Sql(&'static str),
     /// The invented season of a new database.
     Season,
+    /// Waiting rooms for its large sales.
+    Rooms,
 }
 
-const MIGRATIONS: &[(u32, &str, Step)] =
-    &[(1, "schema", Step::Sql(include_str!("migrations/0001_schema.sql"))), (2, "season", Step::Season)];
+const MIGRATIONS: &[(u32, &str, Step)] = &[
+    (1, "schema", Step::Sql(include_str!("migrations/0001_schema.sql"))),
+    (2, "season", Step::Season),
+    (3, "queue", Step::Sql(include_str!("migrations/0003_queue.sql"))),
+    (4, "rooms", Step::Rooms),
+];
+
+/// Halls of this size get a waiting room for every sale that is yet to open.
+const ROOM_FROM_SEATS: u32 = 2_500;
 
 /// Runs what has not been run.
 pub(crate) async fn run(conn: &mut Conn, now_ms: u64) -> Result<()> {
@@ -71,6 +84,21 @@ async fn apply(conn: &mut Conn, now_ms: u64) -> Result<()> {
                 write_season(conn, &fixture::season(now_ms)).await?;
                 conn.query_drop(note).await?;
                 conn.query_drop("COMMIT").await?;
+            }
+            Step::Rooms => {
+                let sales: Vec<(u32, u64)> = conn
+                    .query(format!(
+                        "SELECT id, {} FROM performances WHERE capacity >= {ROOM_FROM_SEATS} AND sale_opens_at > {}",
+                        as_ms("sale_opens_at"),
+                        moment(now_ms)
+                    ))
+                    .await?;
+                for (performance, opens_ms) in sales {
+                    let seed = Seed::new(rand::random());
+                    let sale = Sale::announced(performance, opens_ms, &seed);
+                    conn.query_drop(insert_room(&sale, &seed)).await?;
+                }
+                conn.query_drop(note).await?;
             }
         }
         tracing::info!(version, name, "migrated");

@@ -12,11 +12,13 @@ mod catalogue;
 mod fresh;
 pub(crate) mod migrate;
 mod pool;
+mod queue;
 mod sql;
 
 pub use account::Account;
 pub use booking::{Booked, NewBooking, Ticket};
 pub use pool::Store;
+pub use queue::{Inside, Joined, Joining};
 
 /// Why an operation did not happen.
 #[derive(Debug, thiserror::Error)]

@@ -250,6 +250,8 @@ pub struct Performance {
     pub capacity: u32,
     /// How many an account may have.
     pub account_limit: u8,
+    /// Whether seats are held only by those who have a turn from its waiting room.
+    pub waiting_room: bool,
 }
 
 impl Performance {

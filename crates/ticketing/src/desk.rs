@@ -16,7 +16,10 @@ use crate::{
     refusal::{Field, Refusal},
     session::Signer,
     store::{Account, Booked, NewBooking, Store, StoreError},
+    waiting::Waiting,
 };
+
+mod queue;
 
 /// How often a lost race is run again before we say that there is no time for it now.
 const RACES: usize = 6;
@@ -32,6 +35,8 @@ pub struct Desk {
     pub signer: Signer,
     /// What time it is.
     pub clock: Clock,
+    /// Who comes first.
+    pub waiting: Waiting,
     passwords: Passwords,
     payments: Arc<dyn PaymentProvider>,
 }
@@ -71,6 +76,7 @@ impl Desk {
     /// A box office over a database.
     pub fn new(store: Store, key: Secret, clock: Clock) -> Result<Desk, HashError> {
         Ok(Desk {
+            waiting: Waiting::start(store.clone(), clock.clone()),
             store,
             signer: Signer::new(key),
             clock,

@@ -8,7 +8,7 @@
 //! [`crate::queue`].
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
@@ -152,12 +152,9 @@ async fn enter(store: Store, clock: Clock, mut asked: mpsc::Receiver<Ask>) {
             by_room.entry(ask.room).or_default().push(ask);
         }
         for (room, asks) in by_room {
-            let mut entries: Vec<(Entry, Class)> = Vec::with_capacity(asks.len());
-            for ask in &asks {
-                if !entries.iter().any(|(entry, _)| *entry == ask.entry) {
-                    entries.push((ask.entry, ask.class));
-                }
-            }
+            let mut seen = HashSet::with_capacity(asks.len());
+            let entries: Vec<(Entry, Class)> =
+                asks.iter().filter(|ask| seen.insert(ask.entry)).map(|ask| (ask.entry, ask.class)).collect();
             let joining = store.join(room, entries, clock.now_ms()).await;
             for ask in asks {
                 // Whoever went away does not hear it; the entry stands all the same.

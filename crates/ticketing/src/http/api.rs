@@ -14,7 +14,10 @@ use axum::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::visitor::{Visitor, is_foreign};
+use super::{
+    queue,
+    visitor::{Visitor, is_foreign},
+};
 use crate::{
     calendar::iso,
     catalogue::{Event, Text, split_seat},
@@ -34,6 +37,9 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/performances/{id}", get(performance))
         .route("/performances/{id}/seats", get(seats))
         .route("/performances/{id}/holds", post(hold))
+        .route("/performances/{id}/queue", post(queue::join_api).get(queue::place_api))
+        .route("/performances/{id}/queue/enter", post(queue::enter_api))
+        .route("/queue/{id}", get(queue::serving))
         .route("/holds/{hold}", delete(release))
         .route("/holds/{hold}/pay", post(pay))
         .route("/bookings", get(bookings))
@@ -71,7 +77,9 @@ async fn only_json(request: Request, next: Next) -> Response {
         return No(Refusal::NotJson, lang).into_response();
     }
     let mut response = next.run(request).await;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // What everybody may keep says so itself.
+    let caching = response.headers_mut().entry(header::CACHE_CONTROL);
+    caching.or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -235,6 +243,7 @@ async fn hold(
     let run = async {
         let account = visitor.account()?;
         let HoldBody { seats } = parse(&body)?;
+        desk.check_turn(performance, account, queue::turn_of(&headers, performance)).await?;
         desk.hold(account, performance, seats, key(&headers)?.as_ref()).await
     };
     let hold = run.await.map_err(|e| No(e, visitor.lang))?;

@@ -23,11 +23,12 @@ struct Asset {
     version: String,
 }
 
-const FILES: [(&str, &str, &str); 5] = [
+const FILES: [(&str, &str, &str); 6] = [
     ("tokens.css", "text/css; charset=utf-8", include_str!("../assets/tokens.css")),
     ("pages.css", "text/css; charset=utf-8", include_str!("../assets/pages.css")),
     ("clock.js", "text/javascript; charset=utf-8", include_str!("../assets/clock.js")),
     ("seats.js", "text/javascript; charset=utf-8", include_str!("../assets/seats.js")),
+    ("queue.js", "text/javascript; charset=utf-8", include_str!("../assets/queue.js")),
     ("lamp.svg", SVG, include_str!("../assets/lamp.svg")),
 ];
 const SVG: &str = "image/svg+xml; charset=utf-8";

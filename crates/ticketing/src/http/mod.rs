@@ -7,6 +7,7 @@ mod assets;
 mod booking;
 mod edge;
 mod home;
+mod queue;
 mod seats;
 mod show;
 mod visitor;
@@ -35,6 +36,8 @@ pub fn router(desk: Desk) -> Router {
         .route("/shows/{slug}", get(show::show))
         .route("/performances/{id}", get(seats::map))
         .route("/performances/{id}/hold", post(seats::take).get(seats::back))
+        .route("/performances/{id}/queue", get(queue::page).post(queue::join))
+        .route("/performances/{id}/queue/enter", post(queue::enter).get(queue::page))
         .route("/checkout/{hold}", get(booking::checkout))
         .route("/checkout/{hold}/pay", post(booking::pay).get(booking::back))
         .route("/checkout/{hold}/release", post(booking::release).get(booking::back))

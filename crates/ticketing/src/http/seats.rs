@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{
     Visitor,
     answer::{Answer, Fields, finish, frame},
-    percent,
+    percent, queue,
 };
 use crate::{
     booking::SaleState,
@@ -33,11 +33,22 @@ pub(super) async fn map(
     State(desk): State<Desk>,
     visitor: Visitor,
     Path(id): Path<u32>,
+    headers: HeaderMap,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Response {
     let Wanted { section, pick } = wanted.map(|q| q.0).unwrap_or_default();
     let picked = pick.split(',').filter(|s| !s.is_empty()).take(8).map(str::to_owned).collect();
-    let run = draw(&desk, &visitor, id, &section, picked, None);
+    let run = async {
+        // Whoever has no turn goes to the waiting room, and comes back here with one.
+        let waits = desk.waiting.room(id).map(|room| room.sale.phase(desk.clock.now_ms()));
+        if queue::must_wait(waits) {
+            let account = visitor.account()?;
+            if desk.check_turn(id, account, queue::turn_of(&headers, id)).await.is_err() {
+                return Ok(Answer::Goto(format!("/performances/{id}/queue")));
+            }
+        }
+        draw(&desk, &visitor, id, &section, picked, None).await
+    };
     finish(&desk, &visitor, run.await)
 }
 
@@ -90,6 +101,7 @@ pub(super) async fn take(
             return Ok(Answer::Goto(format!("/login?next={}", percent(&next))));
         };
         fields.check(&desk, &visitor, &headers)?;
+        desk.check_turn(id, account, queue::turn_of(&headers, id)).await?;
         match desk.hold(account, id, seats.clone(), None).await {
             Ok(hold) => Ok(Answer::Goto(format!("/checkout/{}", hold.id))),
             Err(no @ (Refusal::Hold(_) | Refusal::OddSeats)) => {

@@ -72,7 +72,8 @@ async fn read(conn: &mut Conn) -> Result<Catalogue> {
     }
     let performances: Vec<Row> = conn
         .query(format!(
-            "SELECT id, show_id, hall_id, {}, {}, capacity, account_limit FROM performances ORDER BY starts_at, id",
+            "SELECT id, show_id, hall_id, {}, {}, capacity, account_limit, EXISTS (SELECT 1 FROM queue_sales q \
+             WHERE q.performance_id = performances.id) FROM performances ORDER BY starts_at, id",
             as_ms("starts_at"),
             as_ms("sale_opens_at")
         ))
@@ -80,8 +81,18 @@ async fn read(conn: &mut Conn) -> Result<Catalogue> {
     let performances = performances
         .into_iter()
         .map(|row| {
-            let (id, show, hall, starts_at_ms, sale_opens_at_ms, capacity, account_limit) = from_row(row);
-            Performance { id, show, hall, starts_at_ms, sale_opens_at_ms, capacity, account_limit }
+            let (id, show, hall, starts_at_ms, sale_opens_at_ms, capacity, account_limit, waiting_room) =
+                from_row(row);
+            Performance {
+                id,
+                show,
+                hall,
+                starts_at_ms,
+                sale_opens_at_ms,
+                capacity,
+                account_limit,
+                waiting_room,
+            }
         })
         .collect();
     Ok(Catalogue { shows, halls, performances })

@@ -7,6 +7,7 @@ pub(crate) mod booking;
 pub(crate) mod home;
 mod part;
 pub(crate) mod poster;
+pub(crate) mod queue;
 pub(crate) mod seats;
 pub(crate) mod show;
 pub(crate) mod status;

@@ -7,10 +7,15 @@ use std::sync::Arc;
 use runtime::secret::Secret;
 
 use crate::{
-    booking::{Claim, Hold, HoldDecision, HoldRefusal, PayRefusal, SaleState, Wish, plan_hold, plan_pay},
+    booking::{Claim, Hold, PayRefusal, SaleState, Wish, plan_pay},
     catalogue::{Catalogue, Performance},
     clock::Clock,
     ids::{BookingNo, HoldId, IdempotencyKey, row_id},
+    inventory::{
+        batch::{Outcome, Request},
+        live::Live,
+        writer::{Inventory, NoOutcome},
+    },
     password::{HashError, PASSWORD_MAX, PASSWORD_MIN, Passwords},
     payment::{Charge, PaymentProvider, TestProvider},
     refusal::{Field, Refusal},
@@ -37,6 +42,9 @@ pub struct Desk {
     pub clock: Clock,
     /// Who comes first.
     pub waiting: Waiting,
+    /// Which seats are taken, for those who look.
+    pub live: Live,
+    inventory: Inventory,
     passwords: Passwords,
     payments: Arc<dyn PaymentProvider>,
 }
@@ -77,6 +85,8 @@ impl Desk {
     pub fn new(store: Store, key: Secret, clock: Clock) -> Result<Desk, HashError> {
         Ok(Desk {
             waiting: Waiting::start(store.clone(), clock.clone()),
+            live: Live::new(store.clone(), clock.clone()),
+            inventory: Inventory::new(store.clone(), clock.clone()),
             store,
             signer: Signer::new(key),
             clock,
@@ -185,30 +195,20 @@ impl Desk {
     }
 
     async fn write_wish(&self, performance: &Performance, wish: Wish) -> Result<Hold, Refusal> {
-        for _ in 0..RACES {
-            let seen = self.store.claims_for(performance.id, &wish).await?;
-            let now_ms = self.clock.now_ms();
-            let plan = match plan_hold(&wish, &seen, now_ms) {
-                HoldDecision::Write(plan) => plan,
-                HoldDecision::Done(hold) => return Ok(hold),
-                HoldDecision::Refuse(why) => return Err(Refusal::Hold(why)),
-            };
-            match self.store.write_hold(performance.id, wish.account, &wish.hold, &plan, now_ms).await {
-                Ok(()) => {
-                    return Ok(Hold {
-                        amount_won: wish.seats.iter().map(|(_, price)| u64::from(*price)).sum(),
-                        seats: wish.seats.into_iter().map(|(seat, _)| seat).collect(),
-                        id: wish.hold,
-                        held_until_ms: plan.held_until_ms,
-                    });
-                }
-                // Somebody was faster: look again. What is seen then is the reason, or the way around.
-                Err(StoreError::Duplicate(_)) => {}
-                Err(e) => return Err(e.into()),
-            }
+        let asked_ms = self.clock.now_ms();
+        let told = self.inventory.ask(performance.id, Request::Hold(wish)).await;
+        self.measured(asked_ms, &told);
+        match told {
+            Ok(Outcome::Held(hold)) => Ok(hold),
+            Ok(Outcome::HoldRefused(why)) => Err(Refusal::Hold(why)),
+            told => Err(odd_outcome(&told)),
         }
-        // Lost every race: to the visitor that is what a taken seat looks like.
-        Err(Refusal::Hold(HoldRefusal::SeatTaken(wish.seats.into_iter().map(|(seat, _)| seat).collect())))
+    }
+
+    /// How long the inventory took, for the waiting room's pace.
+    fn measured(&self, asked_ms: u64, told: &Result<Outcome, NoOutcome>) {
+        let took_ms = self.clock.now_ms().saturating_sub(asked_ms);
+        self.waiting.measured(took_ms, *told == Err(NoOutcome::NotNow));
     }
 
     /// A hold of this account that can still be paid.
@@ -242,63 +242,61 @@ impl Desk {
         key: &IdempotencyKey,
         method: &str,
     ) -> Result<Paid, Refusal> {
-        for _ in 0..RACES {
-            let (held, booked) = self.store.before_payment(account, hold, key).await?;
-            if let Some(booking) = booked {
-                return Ok(Paid { booking, repeated: true });
-            }
-            let Some((performance, claims)) = held else {
-                return Err(Refusal::Pay(PayRefusal::HoldExpired));
-            };
-            let due = plan_pay(account, &claims, self.clock.now_ms()).map_err(Refusal::Pay)?;
-            let charge = Charge {
-                account,
-                idempotency_key: key.as_str().to_owned(),
-                amount_won: due.amount_won,
-                method: method.to_owned(),
-            };
-            // No connection is held here: a provider may take seconds.
-            let capture = self.payments.capture(&charge).await.map_err(Refusal::Payment)?;
-            let now_ms = self.clock.now_ms();
-            let new = NewBooking {
-                id: row_id(now_ms),
-                payment_id: row_id(now_ms),
-                no: BookingNo::draw(),
-                account,
-                performance,
-                hold: hold.clone(),
-                key: key.clone(),
-                seat_count: due.seats.len(),
-                amount_won: due.amount_won,
-                provider: self.payments.name(),
-                provider_ref: capture.reference.clone(),
-            };
-            match self.store.write_booking(&new, now_ms).await {
-                Ok(()) => {
-                    let booking = Booked {
-                        no: new.no,
-                        account,
-                        performance,
-                        seats: due.seats,
-                        amount_won: due.amount_won,
-                        created_at_ms: now_ms,
-                    };
-                    return Ok(Paid { booking, repeated: false });
-                }
-                // The same request is being answered elsewhere, or a number was drawn twice: look again.
-                Err(StoreError::Duplicate(_)) => {}
-                Err(StoreError::Condition(_)) => {
-                    // Either our own first attempt went through unseen, or the hold ran out while the money moved.
-                    if let Some(booking) = self.store.before_payment(account, hold, key).await?.1 {
-                        return Ok(Paid { booking, repeated: true });
-                    }
-                    self.payments.refund(&capture).await.map_err(Refusal::Payment)?;
-                    return Err(Refusal::Pay(PayRefusal::HoldExpired));
-                }
-                Err(e) => return Err(e.into()),
-            }
+        let (held, booked) = self.store.before_payment(account, hold, key).await?;
+        if let Some(booking) = booked {
+            return Ok(Paid { booking, repeated: true });
         }
-        Err(Refusal::NotNow)
+        let Some((performance, claims)) = held else {
+            return Err(Refusal::Pay(PayRefusal::HoldExpired));
+        };
+        let due = plan_pay(account, &claims, self.clock.now_ms()).map_err(Refusal::Pay)?;
+        let charge = Charge {
+            account,
+            idempotency_key: key.as_str().to_owned(),
+            amount_won: due.amount_won,
+            method: method.to_owned(),
+        };
+        // No connection is held here: a provider may take seconds.
+        let capture = self.payments.capture(&charge).await.map_err(Refusal::Payment)?;
+        let now_ms = self.clock.now_ms();
+        let new = NewBooking {
+            id: row_id(now_ms),
+            payment_id: row_id(now_ms),
+            no: BookingNo::draw(),
+            account,
+            performance,
+            hold: hold.clone(),
+            key: key.clone(),
+            seat_count: due.seats.len(),
+            amount_won: due.amount_won,
+            provider: self.payments.name(),
+            provider_ref: capture.reference.clone(),
+        };
+        let asked_ms = self.clock.now_ms();
+        let told = self.inventory.ask(performance, Request::Sell(new)).await;
+        self.measured(asked_ms, &told);
+        match told {
+            Ok(Outcome::Sold(booking)) => Ok(Paid { booking, repeated: false }),
+            Ok(Outcome::SoldBefore(booking)) => Ok(Paid { booking, repeated: true }),
+            // The hold ran out while the money moved, or another key was faster.
+            Ok(Outcome::SaleRefused(why)) => {
+                self.payments.refund(&capture).await.map_err(Refusal::Payment)?;
+                Err(Refusal::Pay(why))
+            }
+            told => Err(odd_outcome(&told)),
+        }
+    }
+}
+
+/// What an outcome that says nothing about seats, or is not the one that was asked for, is told as.
+fn odd_outcome(told: &Result<Outcome, NoOutcome>) -> Refusal {
+    match told {
+        Err(NoOutcome::NotNow) => Refusal::NotNow,
+        Err(NoOutcome::Broken) => Refusal::Broken,
+        Ok(outcome) => {
+            tracing::error!("an outcome of another request: {outcome:?}");
+            Refusal::Broken
+        }
     }
 }
 

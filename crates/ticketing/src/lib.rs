@@ -19,6 +19,7 @@ pub mod desk;
 pub mod fixture;
 pub mod http;
 pub mod ids;
+pub mod inventory;
 pub mod lang;
 pub mod password;
 pub mod payment;

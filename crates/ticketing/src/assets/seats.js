@@ -174,24 +174,49 @@ form.addEventListener("submit", async (event) => {
   take.disabled = false;
 });
 
-// Others choose, too: seats that go while one looks turn grey.
-async function refresh() {
-  if (!document.hidden) {
-    try {
-      const answer = await fetch(`${api}/seats?section=${encodeURIComponent(form.dataset.section)}`);
-      if (answer.ok) {
-        const { taken } = await answer.json();
-        const gone = taken.filter((name) => seats.get(name)?.classList.contains("free"));
-        const mine = gone.filter((name) => boxes.get(name)?.checked);
-        if (gone.length) lost(gone);
-        if (mine.length) {
-          say(ko ? "방금 다른 분이 먼저 선택했어요. 가까운 자리를 찾아볼까요?" : "Somebody else was a moment faster. Shall we look for a seat nearby?");
-          suggest(mine[0], mine.length);
-        }
-      }
-    } catch { /* The next round asks again. */ }
+// Others choose, too: seats that go while one looks turn grey. The stream sends a bit a seat, then what changed.
+const rows = form.dataset.rows.split(",").map(Number);
+const starts = rows.reduce((all, n) => [...all, all[all.length - 1] + n], [Number(form.dataset.first)]);
+const at = new Map([...seats.keys()].map((name) => {
+  const [row, no] = name.split("-").slice(-2).map(Number);
+  return [starts[row - 1] + no - 1, name];
+}));
+const own = new Set([...seats].filter(([, g]) => g.classList.contains("mine")).map(([name]) => name));
+
+function gone(names) {
+  const now = names.filter((name) => !own.has(name) && seats.get(name).classList.contains("free"));
+  const mine = now.filter((name) => boxes.get(name)?.checked);
+  // While the form is on its way the answer to it says it better.
+  if (!now.length || (mine.length && take.disabled)) return;
+  lost(now);
+  if (mine.length) {
+    say(ko ? "방금 다른 분이 먼저 선택했어요. 가까운 자리를 찾아볼까요?" : "Somebody else was a moment faster. Shall we look for a seat nearby?");
+    suggest(mine[0], mine.length);
   }
-  setTimeout(refresh, 4000 + Math.random() * 1000);
 }
-setTimeout(refresh, 3000);
+
+function read(text) {
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const view = new DataView(bytes.buffer);
+  const names = [];
+  if (bytes[0] === 0) {
+    for (const [seat, name] of at) if (bytes[13 + (seat >> 3)] & (1 << (seat & 7))) names.push(name);
+  } else if (bytes[0] === 1) {
+    for (let i = 9; i + 4 <= bytes.length; i += 4) {
+      const change = view.getUint32(i, true);
+      if (change & 1 && at.has(change >>> 1)) names.push(at.get(change >>> 1));
+    }
+  }
+  gone(names);
+}
+
+let live = null;
+function follow() {
+  if (document.hidden) { live?.close(); live = null; return; }
+  if (live) return;
+  live = new EventSource(`${api}/live`);
+  live.addEventListener("seats", (event) => read(event.data));
+}
+document.addEventListener("visibilitychange", follow);
+follow();
 show();

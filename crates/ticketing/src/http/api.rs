@@ -15,7 +15,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    queue,
+    live, queue,
     visitor::{Visitor, is_foreign},
 };
 use crate::{
@@ -36,6 +36,8 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/performances", get(performances))
         .route("/performances/{id}", get(performance))
         .route("/performances/{id}/seats", get(seats))
+        .route("/performances/{id}/availability", get(live::bits))
+        .route("/performances/{id}/live", get(live::stream_of))
         .route("/performances/{id}/holds", post(hold))
         .route("/performances/{id}/queue", post(queue::join_api).get(queue::place_api))
         .route("/performances/{id}/queue/enter", post(queue::enter_api))

@@ -43,7 +43,10 @@ pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 fn is_text(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|v| {
-        v.starts_with("text/") || v.starts_with("application/json") || v.starts_with("image/svg")
+        // A stream has no end that could be waited for.
+        (v.starts_with("text/") && !v.starts_with("text/event-stream"))
+            || v.starts_with("application/json")
+            || v.starts_with("image/svg")
     })
 }
 

@@ -7,6 +7,7 @@ mod assets;
 mod booking;
 mod edge;
 mod home;
+mod live;
 mod queue;
 mod seats;
 mod show;

@@ -1,8 +1,6 @@
 //! Claims on seats, bookings, payments.
 //!
-//! Read, decide in [`crate::booking`], write: two round trips. The write is one packet with one transaction in it,
-//! and it commits only if what was decided still holds, because the keys refuse or a condition in the packet turns
-//! into an error ahead of its COMMIT.
+//! What changes seats in number is read and written a batch at a time, in [`super::batch`].
 
 use std::sync::Arc;
 
@@ -10,10 +8,10 @@ use mysql_async::{Conn, Result, Row, prelude::Queryable};
 
 use super::{
     Store, StoreError,
-    sql::{as_ms, list, moment, quoted},
+    sql::{as_ms, moment, quoted},
 };
 use crate::{
-    booking::{Claim, ClaimState, HoldPlan, Wish},
+    booking::{Claim, ClaimState},
     ids::{BookingNo, HoldId, IdempotencyKey},
 };
 
@@ -70,9 +68,9 @@ pub struct NewBooking {
     pub provider_ref: String,
 }
 
-const CLAIM: &str = "seat, account_id, slot, state, hold_id";
+pub(super) const CLAIM: &str = "seat, account_id, slot, state, hold_id";
 
-fn claim(row: &Row) -> Claim {
+pub(super) fn claim(row: &Row) -> Claim {
     let state: String = row.get("state").unwrap_or_default();
     Claim {
         seat: row.get("seat").unwrap_or_default(),
@@ -90,20 +88,6 @@ fn claim(row: &Row) -> Claim {
 }
 
 impl Store {
-    /// The claims that matter to a wish: on its seats, and of its account at this performance.
-    pub async fn claims_for(&self, performance: u32, wish: &Wish) -> Answer<Vec<Claim>> {
-        let sql = format!(
-            "SELECT {CLAIM}, {until} AS until_ms, price_won FROM seat_claims \
-             WHERE performance_id = {performance} AND seat IN ({seats}) \
-             UNION SELECT {CLAIM}, {until}, price_won FROM seat_claims \
-             WHERE performance_id = {performance} AND account_id = {account}",
-            until = as_ms("held_until"),
-            seats = list(wish.seats.iter().map(|(seat, _)| seat.as_str())),
-            account = wish.account,
-        );
-        self.claims(sql).await
-    }
-
     /// The claims of an account at a performance.
     pub async fn claims_of(&self, performance: u32, account: u64) -> Answer<Vec<Claim>> {
         self.claims(format!(
@@ -152,47 +136,6 @@ impl Store {
         .await
     }
 
-    /// Writes a hold. [`StoreError::Duplicate`] when somebody was faster: read and decide again.
-    pub async fn write_hold(
-        &self,
-        performance: u32,
-        account: u64,
-        hold: &HoldId,
-        plan: &HoldPlan,
-        now_ms: u64,
-    ) -> Answer<()> {
-        let until = moment(plan.held_until_ms);
-        let hold = quoted(hold.as_str());
-        let rows: Vec<String> = plan
-            .claims
-            .iter()
-            .map(|c| {
-                let seat = quoted(&c.seat);
-                format!(
-                    "({performance}, {seat}, {account}, {}, 'held', {hold}, {until}, {})",
-                    c.slot, c.price_won
-                )
-            })
-            .collect();
-        let insert = format!(
-            "INSERT INTO seat_claims (performance_id, seat, account_id, slot, state, hold_id, held_until, price_won) \
-             VALUES {}",
-            rows.join(",")
-        );
-        let sql = if plan.expired.is_empty() {
-            // One statement is its own transaction: one packet, one commit.
-            insert
-        } else {
-            format!(
-                "START TRANSACTION; DELETE FROM seat_claims WHERE performance_id = {performance} AND seat IN ({}) \
-                 AND state = 'held' AND held_until <= {}; {insert}; COMMIT",
-                list(plan.expired.iter().map(String::as_str)),
-                moment(now_ms)
-            )
-        };
-        self.packet(sql).await
-    }
-
     /// Gives back the seats of a hold that was not paid. Does nothing if there is none.
     pub async fn release_hold(&self, account: u64, hold: &HoldId) -> Answer<()> {
         let hold = quoted(hold.as_str());
@@ -227,33 +170,6 @@ impl Store {
                 Ok((hold_rows(claims), booked_rows(bookings).pop()))
             })
         })
-        .await
-    }
-
-    /// Turns a hold into a booking: the claims are sold, the booking and its payment written, together or not at all.
-    ///
-    /// [`StoreError::Condition`] when the hold ran out meanwhile, [`StoreError::Duplicate`] when this key (or,
-    /// once in an age, this number) is there already.
-    pub async fn write_booking(&self, new: &NewBooking, now_ms: u64) -> Answer<()> {
-        let now = moment(now_ms);
-        let NewBooking { id, payment_id, account, performance, seat_count, amount_won, .. } = new;
-        let hold = quoted(new.hold.as_str());
-        // A missed UPDATE makes `seat_count` NULL, which the column refuses: an error ahead of the COMMIT.
-        self.packet(format!(
-            "START TRANSACTION; \
-             UPDATE seat_claims SET state = 'sold', booking_id = {id}, held_until = NULL \
-             WHERE hold_id = {hold} AND account_id = {account} AND state = 'held' AND held_until > {now}; \
-             INSERT INTO bookings (id, booking_no, account_id, performance_id, idempotency_key, seat_count, \
-             amount_won, state, created_at) VALUES ({id}, {no}, {account}, {performance}, {key}, \
-             IF(ROW_COUNT() = {seat_count}, {seat_count}, NULL), {amount_won}, 'confirmed', {now}); \
-             INSERT INTO payments (id, booking_id, provider, provider_ref, amount_won, state, created_at) \
-             VALUES ({payment_id}, {id}, {provider}, {reference}, {amount_won}, 'captured', {now}); \
-             COMMIT",
-            no = quoted(new.no.as_str()),
-            key = quoted(new.key.as_str()),
-            provider = quoted(new.provider),
-            reference = quoted(&new.provider_ref),
-        ))
         .await
     }
 
@@ -304,7 +220,7 @@ impl Store {
 type Answer<T> = std::result::Result<T, StoreError>;
 
 /// Sends statements as one packet and reads every answer; the first refusal ends it, and nothing behind it ran.
-async fn packet(conn: &mut Conn, sql: String) -> Result<()> {
+pub(super) async fn packet(conn: &mut Conn, sql: String) -> Result<()> {
     let answers = conn.query_iter(sql).await?;
     answers.drop_result().await
 }
@@ -323,15 +239,15 @@ fn hold_rows(rows: Vec<Row>) -> Option<(u32, Vec<Claim>)> {
 }
 
 /// Bookings with their seats, one row a seat, newest booking first.
-fn booking_sql(condition: &str) -> String {
+pub(super) fn booking_sql(condition: &str) -> String {
     format!(
-        "SELECT b.booking_no, b.account_id, b.performance_id, b.amount_won, {} AS at_ms, c.seat FROM bookings b \
+        "SELECT b.booking_no, b.idempotency_key, b.account_id, b.performance_id, b.amount_won, {} AS at_ms, c.seat FROM bookings b \
          LEFT JOIN seat_claims c ON c.booking_id = b.id WHERE {condition} ORDER BY b.id DESC, c.seat",
         as_ms("b.created_at")
     )
 }
 
-fn booked_rows(rows: Vec<Row>) -> Vec<Booked> {
+pub(super) fn booked_rows(rows: Vec<Row>) -> Vec<Booked> {
     let mut bookings: Vec<Booked> = Vec::new();
     for row in rows {
         let text: String = row.get("booking_no").unwrap_or_default();

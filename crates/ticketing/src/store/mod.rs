@@ -7,6 +7,7 @@
 //! Must not know: HTTP, pages, languages.
 
 mod account;
+mod batch;
 mod booking;
 mod catalogue;
 mod fresh;

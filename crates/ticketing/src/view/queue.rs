@@ -53,13 +53,13 @@ pub(crate) fn page_of(frame: &Frame<'_>, view: &QueueView<'_>) -> Markup {
             }
             h1 { (title) }
             @match view.place {
-                Some(Place::Waiting(wait)) => (waiting(frame, view, &wait)),
-                Some(Place::Called { number }) => (called(frame, view.performance, number)),
-                Some(Place::Lobby { opens_ms }) => (lobby(frame, opens_ms)),
+                Some(Place::Waiting(wait)) => { (waiting(frame, view, &wait)) }
+                Some(Place::Called { number }) => { (called(frame, view.performance, number)) }
+                Some(Place::Lobby { opens_ms }) => { (lobby(frame, opens_ms)) }
                 Some(Place::Drawing) => {
                     p.lead role="status" #say { (frame.t("지금 순번을 추첨하고 있어요.", "Numbers are being drawn.")) }
                 }
-                Some(Place::Unknown) | None => (join(frame, view)),
+                Some(Place::Unknown) | None => { (join(frame, view)) }
             }
             p.quiet role="status" #line hidden[view.fresh] {
                 (frame.t("연결을 다시 잇고 있어요. 순번은 그대로예요.", "Reconnecting. You keep your number."))

@@ -148,7 +148,8 @@ pub(crate) fn section(frame: &Frame<'_>, view: &SeatView<'_>, section: &Section)
         (head(frame, view))
         form.seating #seating method="post" action=(format!("/performances/{id}/hold"))
             data-performance=(id) data-section=(section.id) data-left=(left) data-price=(grade.price_won)
-            data-limit=(event.performance.account_limit) {
+            data-limit=(event.performance.account_limit) data-first=(first_seat(event, section))
+            data-rows=(section.rows.iter().map(u16::to_string).collect::<Vec<_>>().join(",")) {
             (frame.token_field())
             input type="hidden" name="section" value=(section.id);
             div.seating-side {
@@ -213,6 +214,12 @@ pub(crate) fn section(frame: &Frame<'_>, view: &SeatView<'_>, section: &Section)
         script type="module" src=(asset("seats.js")) {}
     };
     page(frame, event.show.title.in_lang(lang), body)
+}
+
+/// Where the section's first seat stands in the availability bits.
+fn first_seat(event: &Event<'_>, section: &Section) -> u32 {
+    let before = event.hall.layout.sections.iter().take_while(|s| s.id != section.id);
+    before.map(Section::capacity).sum()
 }
 
 fn symbol(rank: u8, state: &str) -> Markup {

@@ -1,0 +1,223 @@
+//! Reading for a batch, and writing it: one packet each.
+//!
+//! The write is one transaction, and it commits only if what was decided still holds, because the keys refuse or a
+//! condition in the packet turns into an error ahead of its COMMIT.
+
+use mysql_async::{Row, prelude::Queryable};
+
+use super::{
+    Store, StoreError,
+    booking::{Booked, CLAIM, NewBooking, booked_rows, booking_sql, claim, packet},
+    sql::{as_ms, list, moment, quoted},
+};
+use crate::{
+    booking::Claim,
+    inventory::batch::{NewHold, Request, Write},
+};
+
+type Answer<T> = Result<T, StoreError>;
+
+impl Store {
+    /// Everything that matters to any of `requests`: claims, and bookings with their keys.
+    pub async fn look(
+        &self,
+        performance: u32,
+        requests: &[Request],
+    ) -> Answer<(Vec<Claim>, Vec<(String, Booked)>)> {
+        let (claims_sql, keys) = (claims_sql(performance, requests), keys(requests));
+        let mut sql = claims_sql;
+        if !keys.is_empty() {
+            let any: Vec<String> = keys
+                .iter()
+                .map(|(account, key)| {
+                    format!("(b.account_id = {account} AND b.idempotency_key = {})", quoted(key))
+                })
+                .collect();
+            sql.push_str("; ");
+            sql.push_str(&booking_sql(&any.join(" OR ")));
+        }
+        let with_bookings = !keys.is_empty();
+        self.run(move |conn| {
+            let sql = sql.clone();
+            Box::pin(async move {
+                let mut answers = conn.query_iter(sql).await?;
+                let claims: Vec<Row> = answers.collect().await?;
+                let bookings: Vec<Row> = if with_bookings { answers.collect().await? } else { Vec::new() };
+                answers.drop_result().await?;
+                let mut by_no = std::collections::HashMap::new();
+                for row in &bookings {
+                    let no: String = row.get("booking_no").unwrap_or_default();
+                    let key: String = row.get("idempotency_key").unwrap_or_default();
+                    by_no.insert(no, key);
+                }
+                let bookings = booked_rows(bookings)
+                    .into_iter()
+                    .map(|b| (by_no.get(b.no.as_str()).cloned().unwrap_or_default(), b))
+                    .collect();
+                Ok((claims.iter().map(claim).collect(), bookings))
+            })
+        })
+        .await
+    }
+
+    /// Writes a batch: all of it or nothing.
+    ///
+    /// [`StoreError::Duplicate`] and [`StoreError::Condition`] when another instance changed what was read: read and
+    /// decide again.
+    pub async fn write_batch(&self, performance: u32, write: &Write, now_ms: u64) -> Answer<()> {
+        let sql = write_sql(performance, write, now_ms);
+        self.run(move |conn| {
+            let sql = sql.clone();
+            Box::pin(async move { packet(conn, sql).await })
+        })
+        .await
+    }
+}
+
+fn keys(requests: &[Request]) -> Vec<(u64, String)> {
+    let sales = requests.iter().filter_map(|r| match r {
+        Request::Sell(new) => Some((new.account, new.key.as_str().to_owned())),
+        Request::Hold(_) => None,
+    });
+    sales.collect()
+}
+
+fn claims_sql(performance: u32, requests: &[Request]) -> String {
+    let (mut seats, mut accounts, mut holds) = (Vec::new(), Vec::new(), Vec::new());
+    for request in requests {
+        match request {
+            Request::Hold(wish) => {
+                seats.extend(wish.seats.iter().map(|(seat, _)| seat.as_str()));
+                accounts.push(wish.account.to_string());
+            }
+            Request::Sell(new) => holds.push(new.hold.as_str()),
+        }
+    }
+    let until = as_ms("held_until");
+    let select = format!("SELECT {CLAIM}, {until} AS until_ms, price_won FROM seat_claims WHERE");
+    let mut parts = Vec::new();
+    if !seats.is_empty() {
+        seats.sort_unstable();
+        seats.dedup();
+        accounts.sort_unstable();
+        accounts.dedup();
+        parts.push(format!("{select} performance_id = {performance} AND seat IN ({})", list(seats)));
+        parts.push(format!(
+            "{select} performance_id = {performance} AND account_id IN ({})",
+            accounts.join(",")
+        ));
+    }
+    if !holds.is_empty() {
+        parts.push(format!("{select} performance_id = {performance} AND hold_id IN ({})", list(holds)));
+    }
+    parts.join(" UNION ")
+}
+
+/// The transaction. Sales come first, because `ROW_COUNT()` is that of the statement before: one UPDATE sells every
+/// seat of every hold, and if it met fewer rows than these holds have, the first booking's seat count is NULL, which
+/// its column refuses, ahead of the COMMIT. A hold never gains a seat after it was made, so the sum says it of each.
+fn write_sql(performance: u32, write: &Write, now_ms: u64) -> String {
+    let now = moment(now_ms);
+    let mut statements = Vec::with_capacity(7);
+    if !write.sales.is_empty() {
+        statements.extend(sales_sql(&write.sales, &now));
+    }
+    if !write.expired.is_empty() {
+        statements.push(format!(
+            "DELETE FROM seat_claims WHERE performance_id = {performance} AND seat IN ({}) \
+             AND state = 'held' AND held_until <= {now}",
+            list(write.expired.iter().map(String::as_str))
+        ));
+    }
+    if !write.holds.is_empty() {
+        statements.push(holds_sql(performance, &write.holds));
+    }
+    match statements.as_slice() {
+        // One statement is its own transaction: no more packets than needed.
+        [only] => only.clone(),
+        _ => format!("START TRANSACTION; {}; COMMIT", statements.join("; ")),
+    }
+}
+
+fn sales_sql(sales: &[NewBooking], now: &str) -> [String; 3] {
+    let whens: Vec<String> =
+        sales.iter().map(|s| format!("WHEN {} THEN {}", quoted(s.hold.as_str()), s.id)).collect();
+    let seats: usize = sales.iter().map(|s| s.seat_count).sum();
+    let sell = format!(
+        "UPDATE seat_claims SET state = 'sold', booking_id = CASE hold_id {} END, held_until = NULL \
+         WHERE hold_id IN ({}) AND state = 'held' AND held_until > {now}",
+        whens.join(" "),
+        list(sales.iter().map(|s| s.hold.as_str()))
+    );
+    let rows: Vec<String> = sales
+        .iter()
+        .enumerate()
+        .map(|(i, s)| {
+            let count = if i == 0 {
+                format!("IF(ROW_COUNT() = {seats}, {n}, NULL)", n = s.seat_count)
+            } else {
+                s.seat_count.to_string()
+            };
+            format!(
+                "({}, {}, {}, {}, {}, {count}, {}, 'confirmed', {now})",
+                s.id,
+                quoted(s.no.as_str()),
+                s.account,
+                s.performance,
+                quoted(s.key.as_str()),
+                s.amount_won
+            )
+        })
+        .collect();
+    let bookings = format!(
+        "INSERT INTO bookings (id, booking_no, account_id, performance_id, idempotency_key, seat_count, amount_won, \
+         state, created_at) VALUES {}",
+        rows.join(",")
+    );
+    let rows: Vec<String> = sales
+        .iter()
+        .map(|s| {
+            format!(
+                "({}, {}, {}, {}, {}, 'captured', {now})",
+                s.payment_id,
+                s.id,
+                quoted(s.provider),
+                quoted(&s.provider_ref),
+                s.amount_won
+            )
+        })
+        .collect();
+    let payments = format!(
+        "INSERT INTO payments (id, booking_id, provider, provider_ref, amount_won, state, created_at) VALUES {}",
+        rows.join(",")
+    );
+    [sell, bookings, payments]
+}
+
+fn holds_sql(performance: u32, holds: &[NewHold]) -> String {
+    let mut rows: Vec<(&str, String)> = holds
+        .iter()
+        .flat_map(|hold| {
+            let until = moment(hold.held_until_ms);
+            hold.claims.iter().map(move |claim| {
+                let row = format!(
+                    "({performance}, {}, {}, {}, 'held', {}, {until}, {})",
+                    quoted(&claim.seat),
+                    hold.account,
+                    claim.slot,
+                    quoted(hold.hold.as_str()),
+                    claim.price_won
+                );
+                (claim.seat.as_str(), row)
+            })
+        })
+        .collect();
+    // Everybody takes locks in one order.
+    rows.sort_unstable();
+    let rows: Vec<String> = rows.into_iter().map(|(_, row)| row).collect();
+    format!(
+        "INSERT INTO seat_claims (performance_id, seat, account_id, slot, state, hold_id, held_until, price_won) \
+         VALUES {}",
+        rows.join(",")
+    )
+}

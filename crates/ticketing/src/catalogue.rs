@@ -217,9 +217,50 @@ pub struct Section {
     pub row_pitch: f64,
     /// Seats in each row.
     pub rows: Vec<u16>,
+    /// What one should know about the sight from some seats.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sight: Vec<Sight>,
+    /// Places for wheelchairs and for who comes along.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wheelchair: Vec<Block>,
+}
+
+/// Seats next to each other in some rows behind each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// First and last row, from 1.
+    pub rows: (u16, u16),
+    /// First and last seat, from 1.
+    pub seats: (u16, u16),
+}
+
+impl Block {
+    /// Whether a seat is one of them.
+    pub fn has(&self, row: u16, number: u16) -> bool {
+        (self.rows.0..=self.rows.1).contains(&row) && (self.seats.0..=self.seats.1).contains(&number)
+    }
+}
+
+/// A note about the sight from some seats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sight {
+    /// From where.
+    pub from: Block,
+    /// What one sees.
+    pub note: Text,
 }
 
 impl Section {
+    /// Whether a seat is a place for a wheelchair, or for who comes along.
+    pub fn is_wheelchair(&self, row: u16, number: u16) -> bool {
+        self.wheelchair.iter().any(|block| block.has(row, number))
+    }
+
+    /// What one should know about the sight from a seat.
+    pub fn sight_from(&self, row: u16, number: u16) -> Option<&Text> {
+        self.sight.iter().find(|sight| sight.from.has(row, number)).map(|sight| &sight.note)
+    }
+
     /// How many seats it has.
     pub fn capacity(&self) -> u32 {
         self.rows.iter().map(|n| u32::from(*n)).sum()

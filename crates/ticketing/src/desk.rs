@@ -19,6 +19,7 @@ use crate::{
     password::{HashError, PASSWORD_MAX, PASSWORD_MIN, Passwords},
     payment::{Charge, PaymentProvider, TestProvider},
     refusal::{Field, Refusal},
+    seating::{Found, Wanted, best},
     session::Signer,
     store::{Account, Booked, NewBooking, Store, StoreError},
     waiting::Waiting,
@@ -192,6 +193,17 @@ impl Desk {
             Wish { account, hold, seats, limit: event.performance.account_limit },
         )
         .await
+    }
+
+    /// The best free seats together.
+    pub async fn best_seats(&self, performance: u32, wanted: &Wanted, luck: u64) -> Result<Found, Refusal> {
+        let catalogue = self.catalogue().await?;
+        let event = catalogue.event(performance).ok_or(Refusal::NoSuch)?;
+        if wanted.count == 0 || wanted.count > u16::from(event.performance.account_limit) {
+            return Err(Refusal::OddSeats);
+        }
+        let (_, board) = self.live.board(&event).await?;
+        best(event.hall, |seat| !board.is_taken(seat), wanted, luck).ok_or(Refusal::NoneTogether)
     }
 
     async fn write_wish(&self, performance: &Performance, wish: Wish) -> Result<Hold, Refusal> {

@@ -25,6 +25,7 @@ pub mod password;
 pub mod payment;
 pub mod queue;
 pub mod refusal;
+pub mod seating;
 pub mod session;
 pub mod store;
 mod view;

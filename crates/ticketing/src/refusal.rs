@@ -37,6 +37,8 @@ pub enum Refusal {
     NoIdempotencyKey,
     /// No seat was named, or one twice, or one that the hall does not have.
     OddSeats,
+    /// No so many free seats next to each other.
+    NoneTogether,
     /// The sale opens later.
     SaleNotOpen,
     /// The performance has begun.
@@ -110,6 +112,7 @@ impl Refusal {
             Refusal::NotJson => "json_required",
             Refusal::NoIdempotencyKey => "idempotency_key_required",
             Refusal::OddSeats => "invalid_seats",
+            Refusal::NoneTogether => "none_together",
             Refusal::SaleNotOpen => "sale_not_open",
             Refusal::SaleOver => "sale_over",
             Refusal::Hold(HoldRefusal::SeatTaken(_)) => "seat_taken",
@@ -142,6 +145,7 @@ impl Refusal {
             | Refusal::Payment(PaymentError::UnknownMethod(_)) => StatusCode::BAD_REQUEST,
             Refusal::Payment(PaymentError::Declined) => StatusCode::PAYMENT_REQUIRED,
             Refusal::SignupRefused
+            | Refusal::NoneTogether
             | Refusal::SaleNotOpen
             | Refusal::SaleOver
             | Refusal::Hold(_)
@@ -194,6 +198,10 @@ impl Refusal {
                 "Send an Idempotency-Key header of 1 to 64 characters.",
             ),
             Refusal::OddSeats => lang.pick("좌석을 한 자리 이상 골라 주세요.", "Please choose at least one seat."),
+            Refusal::NoneTogether => lang.pick(
+                "나란히 비어 있는 자리를 찾지 못했어요. 매수를 줄이거나 다른 등급을 골라 볼까요?",
+                "There are not so many free seats together. Shall we try fewer, or another grade?",
+            ),
             Refusal::SaleNotOpen => lang.pick("아직 예매가 열리지 않았어요. 열리는 시각을 확인해 주세요.", "The sale has not opened yet. Please see when it opens."),
             Refusal::SaleOver => lang.pick("이 회차는 예매가 끝났어요. 다른 회차를 골라 주세요.", "The sale of this performance is over. Please choose another."),
             Refusal::Hold(HoldRefusal::SeatTaken(_)) => lang.pick(

@@ -25,6 +25,7 @@ use crate::{
     ids::{HoldId, IdempotencyKey},
     lang::Lang,
     refusal::Refusal,
+    seating::Wanted,
     store::Booked,
 };
 
@@ -36,6 +37,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/performances", get(performances))
         .route("/performances/{id}", get(performance))
         .route("/performances/{id}/seats", get(seats))
+        .route("/performances/{id}/best", get(best))
         .route("/performances/{id}/availability", get(live::bits))
         .route("/performances/{id}/live", get(live::stream_of))
         .route("/performances/{id}/holds", post(hold))
@@ -228,6 +230,29 @@ async fn seats(
         "taken": taken.into_iter().map(|t| t.seat).collect::<Vec<_>>(),
     }))
     .into_response())
+}
+
+#[derive(Deserialize)]
+struct BestWanted {
+    count: u16,
+    grade: Option<String>,
+    #[serde(default)]
+    wheelchair: bool,
+}
+
+/// The best free seats together: `{"groups": [[seat, ..]]}`, two groups if no row has room for all.
+async fn best(
+    State(desk): State<Desk>,
+    visitor: Visitor,
+    Path(id): Path<u32>,
+    wanted: Result<Query<BestWanted>, QueryRejection>,
+) -> Answer {
+    let run = async {
+        let BestWanted { count, grade, wheelchair } = wanted.map_err(|_| Refusal::OddSeats)?.0;
+        desk.best_seats(id, &Wanted { count, grade, wheelchair }, rand::random()).await
+    };
+    let found = run.await.map_err(|e| No(e, visitor.lang))?;
+    Ok(Json(json!({ "groups": found.groups })).into_response())
 }
 
 #[derive(Deserialize)]

@@ -36,6 +36,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/sports", get(home::sports))
         .route("/shows/{slug}", get(show::show))
         .route("/performances/{id}", get(seats::map))
+        .route("/performances/{id}/best", get(seats::best))
         .route("/performances/{id}/hold", post(seats::take).get(seats::back))
         .route("/performances/{id}/queue", get(queue::page).post(queue::join))
         .route("/performances/{id}/queue/enter", post(queue::enter).get(queue::page))

@@ -15,8 +15,10 @@ use super::{
 };
 use crate::{
     booking::SaleState,
+    catalogue::split_seat,
     desk::Desk,
     refusal::Refusal,
+    seating::Wanted,
     view::seats::{self as view, SeatView},
 };
 
@@ -83,6 +85,37 @@ async fn draw(
         Some(refusal) => Answer::Refused(refusal.status(), page),
         None => Answer::Page(page),
     })
+}
+
+#[derive(Deserialize)]
+pub(super) struct Best {
+    #[serde(default)]
+    count: u16,
+    #[serde(default)]
+    grade: String,
+    #[serde(default)]
+    wheelchair: String,
+}
+
+/// Looks for good seats and shows them, chosen, in their section.
+pub(super) async fn best(
+    State(desk): State<Desk>,
+    visitor: Visitor,
+    Path(id): Path<u32>,
+    asked: Result<Query<Best>, QueryRejection>,
+) -> Response {
+    let run = async {
+        let Best { count, grade, wheelchair } = asked.map_err(|_| Refusal::OddSeats)?.0;
+        let wanted =
+            Wanted { count, grade: (!grade.is_empty()).then_some(grade), wheelchair: wheelchair == "yes" };
+        let found = desk.best_seats(id, &wanted, rand::random()).await?;
+        let seats = found.groups.concat();
+        let section = seats.first().and_then(|seat| split_seat(seat)).map_or("", |(section, ..)| section);
+        let to =
+            format!("/performances/{id}?section={}&pick={}", percent(section), percent(&seats.join(",")));
+        Ok(Answer::Goto(to))
+    };
+    finish(&desk, &visitor, run.await)
 }
 
 pub(super) async fn take(

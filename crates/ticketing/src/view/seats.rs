@@ -46,6 +46,7 @@ pub(crate) fn hall(frame: &Frame<'_>, view: &SeatView<'_>) -> Markup {
     let event = &view.event;
     let body = html! {
         (head(frame, view))
+        (best_form(frame, event))
         section.hall {
             div.hall-map { (map(frame, view, None)) }
             div.hall-list {
@@ -162,6 +163,12 @@ pub(crate) fn section(frame: &Frame<'_>, view: &SeatView<'_>, section: &Section)
                     li { (symbol(grade.rank, "picked")) (frame.t("내가 고른 자리", "yours")) }
                     li { (symbol(grade.rank, "taken")) (frame.t("이미 나간 자리", "taken")) }
                 }
+                @for sight in &section.sight {
+                    p.quiet { (sight.from.rows.0) "~" (sight.from.rows.1) (frame.t("열 ", " row, seats ")) (sight.from.seats.0) "~" (sight.from.seats.1) (frame.t("번: ", ": ")) (sight.note.in_lang(lang)) }
+                }
+                @for block in &section.wheelchair {
+                    p.quiet { "♿ " (block.rows.0) (frame.t("열 ", " row, seats ")) (block.seats.0) "~" (block.seats.1) (frame.t("번은 휠체어석이에요.", " are wheelchair places.")) }
+                }
             }
             div.seating-main {
                 p.towards aria-hidden="true" { (frame.t("무대 방향", "stage")) }
@@ -191,9 +198,9 @@ pub(crate) fn section(frame: &Frame<'_>, view: &SeatView<'_>, section: &Section)
                             legend { (row) (frame.t("열", " row")) }
                             @for spot in plan.spots.iter().filter(|s| s.row == *row && !view.taken.contains(&s.seat)) {
                                 label {
-                                    input type="checkbox" name="seats" value=(spot.seat) data-name=(event.seat_name(lang, &spot.seat))
+                                    input type="checkbox" name="seats" value=(spot.seat) data-name=(full_name(frame, event, section, spot.row, spot.number, &spot.seat))
                                         checked[view.picked.contains(&spot.seat)];
-                                    span { (spot.number) }
+                                    span { (spot.number) @if section.is_wheelchair(spot.row, spot.number) { " ♿" } }
                                 }
                             }
                         }
@@ -220,6 +227,53 @@ pub(crate) fn section(frame: &Frame<'_>, view: &SeatView<'_>, section: &Section)
 fn first_seat(event: &Event<'_>, section: &Section) -> u32 {
     let before = event.hall.layout.sections.iter().take_while(|s| s.id != section.id);
     before.map(Section::capacity).sum()
+}
+
+/// A seat's name with what one should know about it.
+fn full_name(
+    frame: &Frame<'_>,
+    event: &Event<'_>,
+    section: &Section,
+    row: u16,
+    number: u16,
+    seat: &str,
+) -> String {
+    let mut name = event.seat_name(frame.lang(), seat);
+    if section.is_wheelchair(row, number) {
+        name.push_str(frame.t(" (휠체어석)", " (wheelchair)"));
+    }
+    if section.sight_from(row, number).is_some() {
+        name.push_str(frame.t(" (시야 제한)", " (limited view)"));
+    }
+    name
+}
+
+/// How many seats at most are looked for together.
+const TOGETHER_MAX: u8 = 4;
+
+/// Without choosing a section: the best seats that are free, together.
+fn best_form(frame: &Frame<'_>, event: &Event<'_>) -> Markup {
+    let lang = frame.lang();
+    html! {
+        form.best method="get" action=(format!("/performances/{}/best", event.performance.id)) {
+            h2 { (frame.t("좋은 자리 찾아 주세요", "Find good seats for me")) }
+            div.row {
+                label { (frame.t("매수", "Seats")) " "
+                    select name="count" {
+                        @for n in 1..=event.performance.account_limit.min(TOGETHER_MAX) { option value=(n) selected[n == 2] { (n) } }
+                    }
+                }
+                label { (frame.t("등급", "Grade")) " "
+                    select name="grade" {
+                        option value="" { (frame.t("모두", "any")) }
+                        @for grade in &event.show.grades { option value=(grade.word) { (grade.name.in_lang(lang)) " " (won(lang, grade.price_won.into())) } }
+                    }
+                }
+                label { input type="checkbox" name="wheelchair" value="yes"; " " (frame.t("휠체어석", "wheelchair places")) }
+                button.button { (frame.t("찾기", "Find")) }
+            }
+        }
+    }
 }
 
 fn symbol(rank: u8, state: &str) -> Markup {

@@ -17,7 +17,7 @@ use crate::{
         writer::{Inventory, NoOutcome},
     },
     password::{HashError, PASSWORD_MAX, PASSWORD_MIN, Passwords},
-    payment::{Charge, PaymentProvider, TestProvider},
+    payment::{Charge, PaymentProvider, Refund, TestProvider},
     refusal::{Field, Refusal},
     seating::{Found, Wanted, best},
     session::Signer,
@@ -267,6 +267,7 @@ impl Desk {
             idempotency_key: key.as_str().to_owned(),
             amount_won: due.amount_won,
             method: method.to_owned(),
+            token: None,
         };
         // No connection is held here: a provider may take seconds.
         let capture = self.payments.capture(&charge).await.map_err(Refusal::Payment)?;
@@ -292,7 +293,13 @@ impl Desk {
             Ok(Outcome::SoldBefore(booking)) => Ok(Paid { booking, repeated: true }),
             // The hold ran out while the money moved, or another key was faster.
             Ok(Outcome::SaleRefused(why)) => {
-                self.payments.refund(&capture).await.map_err(Refusal::Payment)?;
+                let refund = Refund {
+                    reference: capture.reference,
+                    amount_won: due.amount_won,
+                    idempotency_key: format!("unsold:{}", charge.order_id()),
+                    reason: "좌석을 확정하지 못해 결제를 취소합니다.".into(),
+                };
+                self.payments.refund(&refund).await.map_err(Refusal::Payment)?;
                 Err(Refusal::Pay(why))
             }
             told => Err(odd_outcome(&told)),

@@ -123,6 +123,8 @@ impl Refusal {
             Refusal::Pay(PayRefusal::HoldExpired) => "hold_expired",
             Refusal::Payment(PaymentError::Declined) => "payment_declined",
             Refusal::Payment(PaymentError::UnknownMethod(_)) => "unknown_payment_method",
+            Refusal::Payment(PaymentError::Unknown(_)) => "payment_unknown",
+            Refusal::Payment(PaymentError::Misconfigured(_)) => "payment_unavailable",
             Refusal::Queue(QueueRefusal::Closed) => "queue_closed",
             Refusal::Queue(QueueRefusal::Drawing) => "queue_drawing",
             Refusal::Queue(QueueRefusal::NotCalled) => "queue_not_called",
@@ -144,6 +146,8 @@ impl Refusal {
             | Refusal::OddSeats
             | Refusal::Payment(PaymentError::UnknownMethod(_)) => StatusCode::BAD_REQUEST,
             Refusal::Payment(PaymentError::Declined) => StatusCode::PAYMENT_REQUIRED,
+            Refusal::Payment(PaymentError::Unknown(_)) => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Payment(PaymentError::Misconfigured(_)) => StatusCode::BAD_GATEWAY,
             Refusal::SignupRefused
             | Refusal::NoneTogether
             | Refusal::SaleNotOpen
@@ -229,6 +233,14 @@ impl Refusal {
             Refusal::Payment(PaymentError::UnknownMethod(_)) => {
                 lang.pick("결제 수단을 골라 주세요.", "Please choose how to pay.")
             }
+            Refusal::Payment(PaymentError::Unknown(_)) => lang.pick(
+                "결제 결과를 아직 확인하지 못했어요. 같은 버튼을 다시 눌러 주세요. 두 번 결제되지 않아요.",
+                "We do not know yet whether the payment went through. Press the same button again; you are charged once.",
+            ),
+            Refusal::Payment(PaymentError::Misconfigured(_)) => lang.pick(
+                "지금은 이 수단으로 결제할 수 없어요. 좌석은 그대로예요. 다른 수단을 골라 주세요.",
+                "This way of paying does not work right now. Your seats are still held; please choose another.",
+            ),
             Refusal::Queue(QueueRefusal::Closed) => lang.pick(
                 "대기실은 예매 30분 전에 열려요. 미리 들어오신 분들은 무작위로 순번을 받아요.",
                 "The waiting room opens 30 minutes before the sale. Whoever is there early gets a random number.",

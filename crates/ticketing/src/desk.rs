@@ -17,7 +17,7 @@ use crate::{
         writer::{Inventory, NoOutcome},
     },
     password::{HashError, PASSWORD_MAX, PASSWORD_MIN, Passwords},
-    payment::{Charge, PaymentProvider, Refund, TestProvider},
+    payment::{Capture, Charge, Fate, PaymentError, PaymentProvider, Refund, TestProvider},
     refusal::{Field, Refusal},
     seating::{Found, Wanted, best},
     session::Signer,
@@ -246,6 +246,18 @@ impl Desk {
         Ok(claims)
     }
 
+    /// Takes the money. What got no answer is asked about before anything is said.
+    async fn captured(&self, charge: &Charge) -> Result<Capture, PaymentError> {
+        match self.payments.capture(charge).await {
+            Err(PaymentError::Unknown(why)) => match self.payments.find(charge).await? {
+                Fate::Captured(capture) => Ok(capture),
+                Fate::Never => Err(PaymentError::Declined),
+                Fate::Pending => Err(PaymentError::Unknown(why)),
+            },
+            decided => decided,
+        }
+    }
+
     /// Pays a hold. The same key again returns the same booking and charges nothing.
     pub async fn pay(
         &self,
@@ -270,7 +282,7 @@ impl Desk {
             token: None,
         };
         // No connection is held here: a provider may take seconds.
-        let capture = self.payments.capture(&charge).await.map_err(Refusal::Payment)?;
+        let capture = self.captured(&charge).await.map_err(Refusal::Payment)?;
         let now_ms = self.clock.now_ms();
         let new = NewBooking {
             id: row_id(now_ms),

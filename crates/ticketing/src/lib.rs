@@ -10,12 +10,14 @@
 //! Must not know: that there is another site, who replicates the database, or why it refuses for a while. It only
 //! stays up, says so kindly, and is back as soon as the database is.
 
+pub mod admission;
 pub mod booking;
 pub mod calendar;
 pub mod catalogue;
 pub mod clock;
 pub mod config;
 pub mod desk;
+pub mod discount;
 pub mod fixture;
 pub mod http;
 pub mod ids;
@@ -23,6 +25,7 @@ pub mod inventory;
 pub mod lang;
 pub mod password;
 pub mod payment;
+pub mod policy;
 pub mod queue;
 pub mod refusal;
 pub mod seating;
@@ -30,6 +33,7 @@ pub mod session;
 pub mod store;
 mod view;
 pub mod waiting;
+pub mod waitlist;
 
 use std::time::Duration;
 

@@ -36,7 +36,7 @@ pub struct Claim {
     pub state: ClaimState,
     /// The hold that it came from.
     pub hold: Option<HoldId>,
-    /// Until when it is held.
+    /// Until when it is held, or kept back.
     pub held_until_ms: Option<u64>,
     /// What it costs.
     pub price_won: u32,
@@ -46,7 +46,9 @@ impl Claim {
     /// Whether the seat is kept from others. A hold is over at its deadline, whether or not its row is still there.
     pub fn lives(&self, now_ms: u64) -> bool {
         match self.state {
-            ClaimState::Sold | ClaimState::Blocked => true,
+            ClaimState::Sold => true,
+            // A cancelled seat is kept back until the moment of its release.
+            ClaimState::Blocked => self.held_until_ms.is_none_or(|until| until > now_ms),
             ClaimState::Held => self.held_until_ms.is_some_and(|until| until > now_ms),
         }
     }

@@ -25,7 +25,10 @@ use crate::{
     waiting::Waiting,
 };
 
+mod cancel;
 mod queue;
+
+pub use cancel::Terms;
 
 /// How often a lost race is run again before we say that there is no time for it now.
 const RACES: usize = 6;
@@ -84,6 +87,8 @@ pub struct OpenHold {
 impl Desk {
     /// A box office over a database.
     pub fn new(store: Store, key: Secret, clock: Clock) -> Result<Desk, HashError> {
+        let payments: Arc<dyn PaymentProvider> = Arc::new(TestProvider);
+        tokio::spawn(cancel::keep_repaying(store.clone(), Arc::downgrade(&payments), clock.clone()));
         Ok(Desk {
             waiting: Waiting::start(store.clone(), clock.clone()),
             live: Live::new(store.clone(), clock.clone()),
@@ -92,7 +97,7 @@ impl Desk {
             signer: Signer::new(key),
             clock,
             passwords: Passwords::new()?,
-            payments: Arc::new(TestProvider),
+            payments,
         })
     }
 

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 
 use crate::{
     booking::{HoldRefusal, PayRefusal},
-    lang::Lang,
+    lang::{Lang, won},
     password::PASSWORD_MIN,
     payment::PaymentError,
     store::StoreError,
@@ -45,6 +45,10 @@ pub enum Refusal {
     SaleOver,
     /// Seats cannot be held.
     Hold(HoldRefusal),
+    /// The performance has begun, or its policy ends before.
+    TooLateToCancel,
+    /// Cancelling costs more by now than the visitor agreed to: so much.
+    FeeChanged(u64),
     /// A hold cannot be paid.
     Pay(PayRefusal),
     /// Money was not taken.
@@ -113,6 +117,8 @@ impl Refusal {
             Refusal::NoIdempotencyKey => "idempotency_key_required",
             Refusal::OddSeats => "invalid_seats",
             Refusal::NoneTogether => "none_together",
+            Refusal::TooLateToCancel => "too_late_to_cancel",
+            Refusal::FeeChanged(_) => "fee_changed",
             Refusal::SaleNotOpen => "sale_not_open",
             Refusal::SaleOver => "sale_over",
             Refusal::Hold(HoldRefusal::SeatTaken(_)) => "seat_taken",
@@ -150,6 +156,8 @@ impl Refusal {
             Refusal::Payment(PaymentError::Misconfigured(_)) => StatusCode::BAD_GATEWAY,
             Refusal::SignupRefused
             | Refusal::NoneTogether
+            | Refusal::TooLateToCancel
+            | Refusal::FeeChanged(_)
             | Refusal::SaleNotOpen
             | Refusal::SaleOver
             | Refusal::Hold(_)
@@ -206,6 +214,17 @@ impl Refusal {
                 "나란히 비어 있는 자리를 찾지 못했어요. 매수를 줄이거나 다른 등급을 골라 볼까요?",
                 "There are not so many free seats together. Shall we try fewer, or another grade?",
             ),
+            Refusal::TooLateToCancel => lang.pick(
+                "이 예매는 지금 취소할 수 없어요. 공연이 시작되었거나 취소 마감이 지났어요.",
+                "This booking can no longer be cancelled: the performance has begun, or the deadline is over.",
+            ),
+            Refusal::FeeChanged(fee_won) => {
+                let fee = won(lang, *fee_won);
+                return match lang {
+                    Lang::Ko => format!("그사이 취소 수수료가 {fee}으로 바뀌었어요. 아직 취소하지 않았으니 다시 확인해 주세요."),
+                    Lang::En => format!("Cancelling costs {fee} by now. Nothing was cancelled yet; please look again."),
+                };
+            }
             Refusal::SaleNotOpen => lang.pick("아직 예매가 열리지 않았어요. 열리는 시각을 확인해 주세요.", "The sale has not opened yet. Please see when it opens."),
             Refusal::SaleOver => lang.pick("이 회차는 예매가 끝났어요. 다른 회차를 골라 주세요.", "The sale of this performance is over. Please choose another."),
             Refusal::Hold(HoldRefusal::SeatTaken(_)) => lang.pick(

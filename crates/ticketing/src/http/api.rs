@@ -22,7 +22,7 @@ use crate::{
     calendar::iso,
     catalogue::{Event, Text, split_seat},
     desk::{Desk, Signup},
-    ids::{HoldId, IdempotencyKey},
+    ids::{BookingNo, HoldId, IdempotencyKey},
     lang::Lang,
     refusal::Refusal,
     seating::Wanted,
@@ -47,6 +47,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/holds/{hold}", delete(release))
         .route("/holds/{hold}/pay", post(pay))
         .route("/bookings", get(bookings))
+        .route("/bookings/{no}/cancel", post(cancel).get(cancel_terms))
         .layer(middleware::from_fn(only_json))
         .fallback(|visitor: Visitor| async move { No(Refusal::NoSuch, visitor.lang) })
 }
@@ -325,10 +326,47 @@ async fn bookings(State(desk): State<Desk>, visitor: Visitor) -> Answer {
         .map(|b| {
             let mut body = booking_json(b);
             body["created_at"] = json!(iso(b.created_at_ms));
+            if let Some(cancelled) = b.cancelled {
+                body["cancelled"] =
+                    json!({ "fee_won": cancelled.fee_won, "refund_won": cancelled.refund_won });
+            }
             body
         })
         .collect();
     Ok(Json(list).into_response())
+}
+
+/// What cancelling costs now, and when that changes.
+async fn cancel_terms(State(desk): State<Desk>, visitor: Visitor, Path(no): Path<String>) -> Answer {
+    let run = async {
+        let account = visitor.account()?;
+        let no = BookingNo::parse(&no).ok_or(Refusal::NoSuch)?;
+        desk.cancel_terms(account, &no).await?.ok_or(Refusal::TooLateToCancel)
+    };
+    let terms = run.await.map_err(|e| No(e, visitor.lang))?;
+    let body = json!({
+        "fee_won": terms.fee.fee_won,
+        "refund_won": terms.fee.refund_won,
+        "changes_at": terms.changes_ms.map(iso),
+    });
+    Ok(Json(body).into_response())
+}
+
+#[derive(Deserialize)]
+struct CancelBody {
+    /// The fee that was shown: nothing is cancelled for more.
+    fee_won: u64,
+}
+
+async fn cancel(State(desk): State<Desk>, visitor: Visitor, Path(no): Path<String>, body: Bytes) -> Answer {
+    let run = async {
+        let account = visitor.account()?;
+        let CancelBody { fee_won } = parse(&body)?;
+        let no = BookingNo::parse(&no).ok_or(Refusal::NoSuch)?;
+        desk.cancel(account, &no, fee_won).await
+    };
+    run.await.map_err(|e| No(e, visitor.lang))?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 fn booking_json(booking: &Booked) -> Value {

@@ -113,9 +113,39 @@ pub(super) async fn done(State(desk): State<Desk>, visitor: Visitor, Path(no): P
         let booking = desk.store.booking(account, &no).await?.ok_or(Refusal::NoSuch)?;
         let catalogue = desk.catalogue().await?;
         let event = catalogue.event(booking.performance).ok_or(Refusal::NoSuch)?;
-        Ok(Answer::Page(view::done(&frame(&desk, &visitor), &event, &booking)))
+        let terms = desk.cancel_terms(account, &no).await?;
+        Ok(Answer::Page(view::done(&frame(&desk, &visitor), &event, &booking, terms.as_ref())))
     };
     finish(&desk, &visitor, run.await)
+}
+
+pub(super) async fn cancel(
+    State(desk): State<Desk>,
+    visitor: Visitor,
+    Path(no): Path<String>,
+    headers: HeaderMap,
+    Form(fields): Form<Vec<(String, String)>>,
+) -> Response {
+    let fields = Fields(fields);
+    let run = async {
+        let account = visitor.account()?;
+        fields.check(&desk, &visitor, &headers)?;
+        let no = BookingNo::parse(&no).ok_or(Refusal::NoSuch)?;
+        // A form without the fee agrees to none.
+        let agreed_won = fields.get("fee_won").parse().unwrap_or(0);
+        desk.cancel(account, &no, agreed_won).await?;
+        Ok(Answer::Goto(format!("/bookings/{no}")))
+    };
+    finish(&desk, &visitor, run.await)
+}
+
+pub(super) async fn done_again(
+    State(desk): State<Desk>,
+    visitor: Visitor,
+    Path(no): Path<String>,
+) -> Response {
+    let to = BookingNo::parse(&no).map_or("/my".to_owned(), |no| format!("/bookings/{no}"));
+    finish(&desk, &visitor, Ok(Answer::Goto(to)))
 }
 
 pub(super) async fn mine(State(desk): State<Desk>, visitor: Visitor) -> Response {

@@ -44,6 +44,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/checkout/{hold}/pay", post(booking::pay).get(booking::back))
         .route("/checkout/{hold}/release", post(booking::release).get(booking::back))
         .route("/bookings/{no}", get(booking::done))
+        .route("/bookings/{no}/cancel", post(booking::cancel).get(booking::done_again))
         .route("/my", get(booking::mine))
         .route("/signup", get(account::sign_up_form).post(account::sign_up))
         .route("/login", get(account::sign_in_form).post(account::sign_in))

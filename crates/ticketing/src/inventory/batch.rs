@@ -222,6 +222,7 @@ fn sell(new: &NewBooking, shelf: &mut Shelf, write: &mut Write, now_ms: u64) -> 
         seats: due.seats,
         amount_won: new.amount_won,
         created_at_ms: now_ms,
+        cancelled: None,
     };
     shelf.bookings.insert(key, booked.clone());
     write.sales.push(new.clone());

@@ -125,7 +125,7 @@ fn write_sql(performance: u32, write: &Write, now_ms: u64) -> String {
     if !write.expired.is_empty() {
         statements.push(format!(
             "DELETE FROM seat_claims WHERE performance_id = {performance} AND seat IN ({}) \
-             AND state = 'held' AND held_until <= {now}",
+             AND state <> 'sold' AND held_until <= {now}",
             list(write.expired.iter().map(String::as_str))
         ));
     }

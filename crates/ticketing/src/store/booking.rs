@@ -30,6 +30,17 @@ pub struct Booked {
     pub amount_won: u64,
     /// When.
     pub created_at_ms: u64,
+    /// What became of it, if it does not stand any more.
+    pub cancelled: Option<Cancelled>,
+}
+
+/// A booking that was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cancelled {
+    /// Kept back.
+    pub fee_won: u64,
+    /// Given back.
+    pub refund_won: u64,
 }
 
 /// A seat that is sold or held by somebody, as the seat map shows it.
@@ -123,7 +134,7 @@ impl Store {
     pub async fn taken(&self, performance: u32, now_ms: u64) -> Answer<Vec<Ticket>> {
         let sql = format!(
             "SELECT seat, account_id FROM seat_claims WHERE performance_id = {performance} \
-             AND (state <> 'held' OR held_until > {})",
+             AND (held_until IS NULL OR held_until > {})",
             moment(now_ms)
         );
         self.run(move |conn| {
@@ -241,8 +252,9 @@ fn hold_rows(rows: Vec<Row>) -> Option<(u32, Vec<Claim>)> {
 /// Bookings with their seats, one row a seat, newest booking first.
 pub(super) fn booking_sql(condition: &str) -> String {
     format!(
-        "SELECT b.booking_no, b.idempotency_key, b.account_id, b.performance_id, b.amount_won, {} AS at_ms, c.seat FROM bookings b \
-         LEFT JOIN seat_claims c ON c.booking_id = b.id WHERE {condition} ORDER BY b.id DESC, c.seat",
+        "SELECT b.booking_no, b.idempotency_key, b.account_id, b.performance_id, b.amount_won, {} AS at_ms, c.seat, x.seats, \
+         x.fee_won, x.refund_won FROM bookings b LEFT JOIN seat_claims c ON c.booking_id = b.id \
+         LEFT JOIN cancellations x ON x.booking_id = b.id WHERE {condition} ORDER BY b.id DESC, c.seat",
         as_ms("b.created_at")
     )
 }
@@ -256,14 +268,23 @@ pub(super) fn booked_rows(rows: Vec<Row>) -> Vec<Booked> {
         match bookings.last_mut().filter(|b| b.no == no) {
             Some(booking) => booking.seats.extend(seat),
             None => bookings.push(Booked {
+                cancelled: cancelled(&row),
                 no,
                 account: row.get("account_id").unwrap_or_default(),
                 performance: row.get("performance_id").unwrap_or_default(),
-                seats: seat.into_iter().collect(),
+                seats: match row.get::<Option<String>, _>("seats").flatten() {
+                    Some(names) => names.split(',').map(str::to_owned).collect(),
+                    None => seat.into_iter().collect(),
+                },
                 amount_won: row.get("amount_won").unwrap_or_default(),
                 created_at_ms: row.get("at_ms").unwrap_or_default(),
             }),
         }
     }
     bookings
+}
+
+fn cancelled(row: &Row) -> Option<Cancelled> {
+    let won = |column: &str| row.get::<Option<u64>, _>(column).flatten();
+    Some(Cancelled { fee_won: won("fee_won")?, refund_won: won("refund_won")? })
 }

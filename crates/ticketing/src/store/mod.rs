@@ -9,6 +9,7 @@
 mod account;
 mod batch;
 mod booking;
+mod cancel;
 mod catalogue;
 mod fresh;
 pub(crate) mod migrate;
@@ -17,7 +18,8 @@ mod queue;
 mod sql;
 
 pub use account::Account;
-pub use booking::{Booked, NewBooking, Ticket};
+pub use booking::{Booked, Cancelled, NewBooking, Ticket};
+pub use cancel::Cancellable;
 pub use pool::Store;
 pub use queue::{Inside, Joined, Joining};
 

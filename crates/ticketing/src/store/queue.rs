@@ -215,7 +215,7 @@ impl Store {
              AND turn_until > {now}), (SELECT CAST(COUNT(*) AS UNSIGNED) FROM queue_entries \
              WHERE performance_id = {room} AND turn_until > {came}), (SELECT capacity FROM performances \
              WHERE id = {room}), (SELECT CAST(COUNT(*) AS UNSIGNED) FROM seat_claims WHERE performance_id = {room} \
-             AND (state <> 'held' OR held_until > {now}))",
+             AND (held_until IS NULL OR held_until > {now}))",
             now = moment(now_ms),
             came = moment((now_ms + TURN_MS).saturating_sub(CLAIM_MS)),
         );

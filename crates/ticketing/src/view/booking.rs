@@ -6,7 +6,7 @@ use super::{Frame, page, part, show::fees};
 use crate::{
     calendar::{date, time},
     catalogue::{Catalogue, Event},
-    desk::OpenHold,
+    desk::{OpenHold, Terms},
     lang::won,
     store::{Account, Booked},
 };
@@ -69,18 +69,47 @@ pub(crate) fn checkout(
 }
 
 /// The booking is made.
-pub(crate) fn done(frame: &Frame<'_>, event: &Event<'_>, booking: &Booked) -> Markup {
+pub(crate) fn done(frame: &Frame<'_>, event: &Event<'_>, booking: &Booked, terms: Option<&Terms>) -> Markup {
     let body = html! {
         div.column.done {
-            p.eyebrow { (frame.t("예매를 마쳤어요", "You are booked")) }
-            h1 { (frame.t("무대에서 만나요", "See you at the stage")) }
+            @if let Some(cancelled) = &booking.cancelled {
+                p.eyebrow { (frame.t("취소한 예매예요", "Cancelled")) }
+                h1 { (won(frame.lang(), cancelled.refund_won)) (frame.t("을 돌려드려요", " comes back to you")) }
+                p.quiet { (frame.t("취소 수수료 ", "Fee: ")) (won(frame.lang(), cancelled.fee_won)) }
+            } @else {
+                p.eyebrow { (frame.t("예매를 마쳤어요", "You are booked")) }
+                h1 { (frame.t("무대에서 만나요", "See you at the stage")) }
+            }
             p.booking-no-label { (frame.t("예매번호", "Booking number")) }
             p.booking-no data-booking-no=(booking.no.as_str()) { (booking.no.grouped()) }
             (ticket(frame, event, booking))
+            @if let Some(terms) = terms { (cancelling(frame, booking, terms)) }
             p.row { a.button href="/my" { (frame.t("내 티켓 보기", "My tickets")) } a.plain href="/" { (frame.t("처음으로", "Front page")) } }
         }
     };
     page(frame, frame.t("예매 완료", "Booked"), body)
+}
+
+/// What giving the tickets back costs now and later, behind one more press.
+fn cancelling(frame: &Frame<'_>, booking: &Booked, terms: &Terms) -> Markup {
+    let lang = frame.lang();
+    html! {
+        details.cancel {
+            summary { (frame.t("예매 취소", "Cancel this booking")) }
+            p {
+                (frame.t("지금 취소하면 수수료 ", "The fee now is ")) strong { (won(lang, terms.fee.fee_won)) }
+                (frame.t(", 돌려받는 금액은 ", ", and you get back ")) strong { (won(lang, terms.fee.refund_won)) } (frame.t("이에요.", "."))
+            }
+            @if let Some(at_ms) = terms.changes_ms {
+                p.quiet { (part::moment(frame, at_ms)) (frame.t("부터 달라져요.", " it changes.")) }
+            }
+            form method="post" action=(format!("/bookings/{}/cancel", booking.no)) {
+                (frame.token_field())
+                input type="hidden" name="fee_won" value=(terms.fee.fee_won);
+                button.plain { (frame.t("이 조건으로 취소하기", "Cancel on these terms")) }
+            }
+        }
+    }
 }
 
 /// My page: tickets as tickets.
@@ -124,7 +153,7 @@ fn ticket(frame: &Frame<'_>, event: &Event<'_>, booking: &Booked) -> Markup {
         article.ticket aria-label=(event.show.title.in_lang(lang)) {
             (part::poster_of(frame, event.show, true))
             div.ticket-main {
-                p.eyebrow { (event.show.category.name(lang)) }
+                p.eyebrow { (event.show.category.name(lang)) @if booking.cancelled.is_some() { " · " (frame.t("취소됨", "cancelled")) } }
                 h2 { a href=(format!("/bookings/{}", booking.no)) { (event.show.title.in_lang(lang)) } }
                 p { strong { (date(lang, event.performance.starts_at_ms)) " " (time(event.performance.starts_at_ms)) } br; (event.hall.name.in_lang(lang)) }
                 ul.seats-plain { @for seat in &booking.seats { li { (event.seat_name(lang, seat)) } } }

@@ -9,4 +9,6 @@
 mod pages;
 mod promises;
 mod refusing;
+mod seats;
 mod site;
+mod waiting;

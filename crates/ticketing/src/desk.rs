@@ -7,6 +7,7 @@ use std::sync::Arc;
 use runtime::secret::Secret;
 
 use crate::{
+    admission::{Issuer, KeyError},
     booking::{Claim, Hold, PayRefusal, SaleState, Wish, plan_pay},
     catalogue::{Catalogue, Performance},
     clock::Clock,
@@ -27,6 +28,7 @@ use crate::{
 
 mod cancel;
 mod queue;
+mod tickets;
 
 pub use cancel::Terms;
 
@@ -51,6 +53,18 @@ pub struct Desk {
     inventory: Inventory,
     passwords: Passwords,
     payments: Arc<dyn PaymentProvider>,
+    issuer: Arc<Issuer>,
+}
+
+/// Why there can be no box office: a mistake of ours, or of the machine.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// Passwords cannot be hashed.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// Tickets cannot be signed.
+    #[error(transparent)]
+    TicketKey(#[from] KeyError),
 }
 
 /// Somebody who wants an account.
@@ -86,9 +100,10 @@ pub struct OpenHold {
 
 impl Desk {
     /// A box office over a database.
-    pub fn new(store: Store, key: Secret, clock: Clock) -> Result<Desk, HashError> {
+    pub fn new(store: Store, key: Secret, clock: Clock) -> Result<Desk, DeskError> {
         let payments: Arc<dyn PaymentProvider> = Arc::new(TestProvider);
         tokio::spawn(cancel::keep_repaying(store.clone(), Arc::downgrade(&payments), clock.clone()));
+        let issuer = Arc::new(Issuer::new(key.expose().as_bytes())?);
         Ok(Desk {
             waiting: Waiting::start(store.clone(), clock.clone()),
             live: Live::new(store.clone(), clock.clone()),
@@ -98,6 +113,7 @@ impl Desk {
             clock,
             passwords: Passwords::new()?,
             payments,
+            issuer,
         })
     }
 

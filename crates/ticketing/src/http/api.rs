@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -47,6 +48,8 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/holds/{hold}", delete(release))
         .route("/holds/{hold}/pay", post(pay))
         .route("/bookings", get(bookings))
+        .route("/bookings/{no}/tickets", get(tickets))
+        .route("/ticket-key", get(ticket_key))
         .route("/bookings/{no}/cancel", post(cancel).get(cancel_terms))
         .layer(middleware::from_fn(only_json))
         .fallback(|visitor: Visitor| async move { No(Refusal::NoSuch, visitor.lang) })
@@ -334,6 +337,24 @@ async fn bookings(State(desk): State<Desk>, visitor: Visitor) -> Answer {
         })
         .collect();
     Ok(Json(list).into_response())
+}
+
+/// Each seat's ticket, as its QR code has it; `crate::admission` says how it is written.
+async fn tickets(State(desk): State<Desk>, visitor: Visitor, Path(no): Path<String>) -> Answer {
+    let run = async {
+        let account = visitor.account()?;
+        let no = BookingNo::parse(&no).ok_or(Refusal::NoSuch)?;
+        desk.tickets(account, &no).await
+    };
+    let tickets = run.await.map_err(|e| No(e, visitor.lang))?;
+    let list: Vec<Value> =
+        tickets.into_iter().map(|(seat, ticket)| json!({ "seat": seat, "ticket": ticket })).collect();
+    Ok(Json(list).into_response())
+}
+
+/// What a door checks tickets with; it may be kept for as long as the door likes.
+async fn ticket_key(State(desk): State<Desk>) -> Json<Value> {
+    Json(json!({ "algorithm": "Ed25519", "public_key": STANDARD.encode(desk.ticket_key()) }))
 }
 
 /// What cancelling costs now, and when that changes.

@@ -6,6 +6,7 @@
 
 pub mod settle;
 pub mod toss;
+pub mod wire;
 
 use std::time::Duration;
 

@@ -11,4 +11,5 @@ mod promises;
 mod refusing;
 mod seats;
 mod site;
+mod toss;
 mod waiting;

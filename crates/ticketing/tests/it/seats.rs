@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, body::Bytes};
 use serde_json::json;
+use ticketing::admission::Admission;
 
 use crate::site::{ARENA, Site, Visitor, until};
 
@@ -96,6 +97,15 @@ async fn a_cancelled_booking_is_given_back_once_and_its_seat_comes_back_when_it_
     assert_eq!(other.post(&path, "", &json!({ "fee_won": 9_999_999 })).await.status, 404);
 
     let elsewhere = Visitor { at: two, ..visitor.clone() };
+    // A ticket a seat, the same at both instances, good at a door that has nothing but the key.
+    let tickets_path = path.replace("/cancel", "/tickets");
+    let tickets = visitor.get(&tickets_path).await.json();
+    assert_eq!(elsewhere.get(&tickets_path).await.json(), tickets);
+    let key = other.get("/api/ticket-key").await.json();
+    let key = STANDARD.decode(key["public_key"].as_str().unwrap()).unwrap();
+    let admission = Admission::check(&key, tickets[1]["ticket"].as_str().unwrap()).unwrap();
+    assert_eq!((admission.performance, admission.seat.as_str()), (ARENA, "F2-3-5"));
+
     let body = json!({ "fee_won": terms["fee_won"] });
     let pressed = join_all([&visitor, &elsewhere, &visitor].map(|v| v.post(&path, "", &body))).await;
     assert!(pressed.iter().all(|a| a.status == 204), "{pressed:?}");
@@ -110,6 +120,7 @@ async fn a_cancelled_booking_is_given_back_once_and_its_seat_comes_back_when_it_
     assert_eq!(mine[0]["cancelled"]["fee_won"], terms["fee_won"]);
     assert_eq!(mine[0]["seats"], json!(["F2-3-4", "F2-3-5"]));
     assert_eq!(visitor.get(&path).await.json()["error"], "too_late_to_cancel");
+    assert_eq!(visitor.get(&tickets_path).await.json(), json!([]));
 
     // Not at once: at the published moment, for whoever comes then, once.
     let refused = other.hold(ARENA, "", &["F2-3-4"]).await;

@@ -18,7 +18,7 @@ use crate::{
     catalogue::split_seat,
     desk::Desk,
     refusal::Refusal,
-    seating::Wanted,
+    seating,
     view::seats::{self as view, SeatView},
 };
 
@@ -106,8 +106,11 @@ pub(super) async fn best(
 ) -> Response {
     let run = async {
         let Best { count, grade, wheelchair } = asked.map_err(|_| Refusal::OddSeats)?.0;
-        let wanted =
-            Wanted { count, grade: (!grade.is_empty()).then_some(grade), wheelchair: wheelchair == "yes" };
+        let wanted = seating::Wanted {
+            count,
+            grade: (!grade.is_empty()).then_some(grade),
+            wheelchair: wheelchair == "yes",
+        };
         let found = desk.best_seats(id, &wanted, rand::random()).await?;
         let seats = found.groups.concat();
         let section = seats.first().and_then(|seat| split_seat(seat)).map_or("", |(section, ..)| section);

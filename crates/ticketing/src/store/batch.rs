@@ -118,7 +118,7 @@ fn claims_sql(performance: u32, requests: &[Request]) -> String {
 /// its column refuses, ahead of the COMMIT. A hold never gains a seat after it was made, so the sum says it of each.
 fn write_sql(performance: u32, write: &Write, now_ms: u64) -> String {
     let now = moment(now_ms);
-    let mut statements = Vec::with_capacity(7);
+    let mut statements = Vec::with_capacity(6);
     if !write.sales.is_empty() {
         statements.extend(sales_sql(&write.sales, &now));
     }
@@ -139,7 +139,10 @@ fn write_sql(performance: u32, write: &Write, now_ms: u64) -> String {
     }
 }
 
-fn sales_sql(sales: &[NewBooking], now: &str) -> [String; 3] {
+const BOOKINGS: &str = "INSERT INTO bookings (id, booking_no, account_id, performance_id, idempotency_key, \
+     seat_count, amount_won, state, created_at) VALUES";
+
+fn sales_sql(sales: &[NewBooking], now: &str) -> Vec<String> {
     let whens: Vec<String> =
         sales.iter().map(|s| format!("WHEN {} THEN {}", quoted(s.hold.as_str()), s.id)).collect();
     let seats: usize = sales.iter().map(|s| s.seat_count).sum();
@@ -149,31 +152,27 @@ fn sales_sql(sales: &[NewBooking], now: &str) -> [String; 3] {
         whens.join(" "),
         list(sales.iter().map(|s| s.hold.as_str()))
     );
-    let rows: Vec<String> = sales
-        .iter()
-        .enumerate()
-        .map(|(i, s)| {
-            let count = if i == 0 {
-                format!("IF(ROW_COUNT() = {seats}, {n}, NULL)", n = s.seat_count)
-            } else {
-                s.seat_count.to_string()
-            };
-            format!(
-                "({}, {}, {}, {}, {}, {count}, {}, 'confirmed', {now})",
-                s.id,
-                quoted(s.no.as_str()),
-                s.account,
-                s.performance,
-                quoted(s.key.as_str()),
-                s.amount_won
-            )
-        })
-        .collect();
-    let bookings = format!(
-        "INSERT INTO bookings (id, booking_no, account_id, performance_id, idempotency_key, seat_count, amount_won, \
-         state, created_at) VALUES {}",
-        rows.join(",")
-    );
+    let row = |s: &NewBooking, count: String| {
+        format!(
+            "({}, {}, {}, {}, {}, {count}, {}, 'confirmed', {now})",
+            s.id,
+            quoted(s.no.as_str()),
+            s.account,
+            s.performance,
+            quoted(s.key.as_str()),
+            s.amount_won
+        )
+    };
+    let mut bookings = Vec::with_capacity(2);
+    // The condition stands in an INSERT of one row: there a NULL is an error in every SQL mode.
+    if let Some((first, others)) = sales.split_first() {
+        let count = format!("IF(ROW_COUNT() = {seats}, {}, NULL)", first.seat_count);
+        bookings.push(format!("{BOOKINGS} {}", row(first, count)));
+        if !others.is_empty() {
+            let rows: Vec<String> = others.iter().map(|s| row(s, s.seat_count.to_string())).collect();
+            bookings.push(format!("{BOOKINGS} {}", rows.join(",")));
+        }
+    }
     let rows: Vec<String> = sales
         .iter()
         .map(|s| {
@@ -191,7 +190,10 @@ fn sales_sql(sales: &[NewBooking], now: &str) -> [String; 3] {
         "INSERT INTO payments (id, booking_id, provider, provider_ref, amount_won, state, created_at) VALUES {}",
         rows.join(",")
     );
-    [sell, bookings, payments]
+    let mut statements = vec![sell];
+    statements.extend(bookings);
+    statements.push(payments);
+    statements
 }
 
 fn holds_sql(performance: u32, holds: &[NewHold]) -> String {

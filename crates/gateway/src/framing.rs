@@ -5,8 +5,9 @@
 //! lets a server refuse it. So the connection's bytes are looked at on their way to hyper: within a head, is there
 //! a line that begins with `content-length:`?
 //!
-//! The watch stops at a head's end and is set again when that request's body has been read. Of requests that were
-//! pipelined into one read only the first is seen; the others are still read safely by hyper.
+//! The watch stops at a head's end and is set again when that request's body has been read. Empty lines before a head
+//! belong to none (RFC 9112 §2.2). Of requests that were pipelined into one read only the first is seen; the others are
+//! still read safely by hyper. A line that ends without CR is a line, here as there, and leaves with CR.
 
 use std::{
     io,
@@ -64,12 +65,14 @@ struct Scanner {
     /// Bytes of the current line that match [`NAME`], `None` once the line differs.
     matched: Option<usize>,
     line_bytes: usize,
+    /// A line that was not empty has been seen.
+    begun: bool,
     in_head: bool,
 }
 
 impl Scanner {
     fn new() -> Scanner {
-        Scanner { matched: Some(0), line_bytes: 0, in_head: true }
+        Scanner { matched: Some(0), line_bytes: 0, begun: false, in_head: true }
     }
 
     /// Whether a length line ended its name within `bytes`.
@@ -80,11 +83,12 @@ impl Scanner {
                 break;
             }
             match byte {
-                b'\n' if self.line_bytes == 0 => self.in_head = false,
+                b'\n' if self.line_bytes == 0 => self.in_head = !self.begun,
                 b'\n' => (self.matched, self.line_bytes) = (Some(0), 0),
                 b'\r' => {}
                 _ => {
                     self.line_bytes += 1;
+                    self.begun = true;
                     self.matched = self
                         .matched
                         .filter(|n| NAME.get(*n).is_some_and(|want| *want == byte.to_ascii_lowercase()))
@@ -181,5 +185,7 @@ mod tests {
         check("POST / HTTP/1.1\r\nX-Content-Length: 5\r\n\r\n", false);
         check("POST / HTTP/1.1\r\nContent-Lengthy: 5\r\n\r\n", false);
         check("GET /?content-length: HTTP/1.1\r\n\r\n", false);
+        check("\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n", true);
+        check("\nGET / HTTP/1.1\r\n\r\nContent-Length: 5\r\n", false);
     }
 }

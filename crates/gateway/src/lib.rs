@@ -20,6 +20,7 @@ mod agent;
 mod balance;
 mod body;
 mod door;
+mod doubt;
 mod framing;
 mod headers;
 pub mod hold;

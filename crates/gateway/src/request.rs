@@ -46,6 +46,7 @@ use crate::{
     agent::Outcome,
     balance::{Shares, select},
     body::{AnswerBody, Upload, VisitorBody},
+    doubt,
     framing::HeadWatch,
     headers,
     keys::Keys,
@@ -198,28 +199,13 @@ async fn answer(
 
 /// Phase 1: who asks, and is it a request that can mean only one thing?
 fn identify(edge: &Edge, visitor: &Visitor, request: Request<Incoming>) -> Result<Asked, Refusal> {
-    let headers = request.headers();
-    if headers.contains_key(header::TRANSFER_ENCODING) && visitor.heads.had_length() {
-        return Err(Refusal::BadRequest("The request has both Content-Length and Transfer-Encoding."));
-    }
     if request.method() == Method::CONNECT {
         return Err(Refusal::MethodNotAllowed);
     }
-    if headers.get_all(header::HOST).iter().count() > 1 {
-        return Err(Refusal::BadRequest("The request has more than one Host."));
+    if let Some(doubt) = doubt::about(&request, visitor.heads.had_length()) {
+        return Err(Refusal::BadRequest(doubt));
     }
-    let host = headers.get(header::HOST);
-    match (request.uri().authority(), host) {
-        (Some(authority), Some(host))
-            if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
-        {
-            return Err(Refusal::BadRequest("The request names two different hosts."));
-        }
-        (None, None) if request.version() != Version::HTTP_10 => {
-            return Err(Refusal::BadRequest("The request has no Host."));
-        }
-        _ => {}
-    }
+    let headers = request.headers();
     // The answer of a client that was told `unknown` waits for a barrier: no stream can.
     let upgrades = request.method() == Method::GET
         && request.version() == Version::HTTP_11
@@ -260,6 +246,7 @@ fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
         upgrade::ask(headers);
     }
     headers::strip_ours(headers, None);
+    doubt::strip_lookalikes(headers);
     headers::join_cookies(headers);
     headers::say_origin(headers, visitor.address.ip(), visitor.protocol(), asked.forwarded);
     // hyper has answered it to the visitor already; towards the application the body simply follows.

@@ -22,6 +22,7 @@ use hyper::{
     Request, Response,
     body::{Body, Frame, Incoming, SizeHint},
     client::conn::http1::{self, SendRequest},
+    header::{self, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -165,9 +166,13 @@ impl Connection {
     /// Sends `request` and waits for the head of its answer.
     pub(crate) async fn exchange(
         mut self,
-        request: Request<VisitorBody>,
+        mut request: Request<VisitorBody>,
         within: Duration,
     ) -> Result<Response<Answer>, Failed> {
+        // A body of unknown length: with GET and HEAD hyper would take it for none, and drop it.
+        if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
+            request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         let upload = request.body().progress();
         let answer = timeout(within, self.sender.try_send_request(request)).await;
         if let Some(in_flight) = &self.in_flight {

@@ -9,6 +9,7 @@
 mod access;
 mod agent;
 mod balance;
+mod desync;
 mod gate;
 mod load;
 mod parking;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gateway::{
-    Listener,
+    Config, Listener,
     tls::{CertificateFiles, Certificates},
 };
 use http_body_util::{BodyExt, Full};
@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
-    pki_types::{CertificateDer, ServerName},
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,21 +26,26 @@ use crate::{agent::serving, stage::Stage};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Certificates of its own, in a folder that goes with it.
-struct Files(PathBuf);
+pub(crate) struct Files(PathBuf);
 
 impl Files {
-    fn new(name: &str) -> Files {
+    pub(crate) fn new(name: &str) -> Files {
         let folder = std::env::temp_dir().join(format!("ghostlight-tls-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         Files(folder)
     }
 
     /// Writes a new certificate for `name`; the certificate itself is what a visitor would have to trust.
-    fn make(&self, name: &str) -> CertificateDer<'static> {
+    pub(crate) fn make(&self, name: &str) -> CertificateDer<'static> {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         std::fs::write(self.of(name).key, made.signing_key.serialize_pem()).unwrap();
         std::fs::write(self.of(name).chain, made.cert.pem()).unwrap();
         made.cert.der().clone()
+    }
+
+    /// The certificate of `name` that was made last.
+    pub(crate) fn shown(&self, name: &str) -> CertificateDer<'static> {
+        CertificateDer::from_pem_file(self.of(name).chain).unwrap()
     }
 
     fn of(&self, name: &str) -> CertificateFiles {
@@ -58,7 +63,7 @@ impl Drop for Files {
 }
 
 /// A stage with a listener that shows the certificates of these names.
-async fn stage(files: &Files, names: &[&str]) -> Stage {
+pub(crate) async fn stage(files: &Files, names: &[&str], adjust: impl FnOnce(&mut Config)) -> Stage {
     let certificates = Certificates::read(names.iter().map(|n| files.of(n)).collect()).unwrap();
     Stage::new(serving("nhn", 7), |c| {
         c.gate = false;
@@ -67,11 +72,12 @@ async fn stage(files: &Files, names: &[&str]) -> Stage {
             certificates: Some(certificates),
             proxy_protocol: false,
         }];
+        adjust(c);
     })
     .await
 }
 
-async fn connect(
+pub(crate) async fn connect(
     address: SocketAddr,
     name: &'static str,
     trusted: &CertificateDer<'static>,
@@ -104,7 +110,7 @@ async fn ask(stream: &mut TlsStream<TcpStream>) -> String {
 async fn a_visitor_speaks_tls_with_the_certificate_of_the_name_that_he_asks_for() {
     let files = Files::new("names");
     let (a, b) = (files.make("a.test"), files.make("b.test"));
-    let stage = stage(&files, &["a.test", "b.test"]).await;
+    let stage = stage(&files, &["a.test", "b.test"], |_| {}).await;
     let at = stage.addresses[1];
     for (name, certificate) in [("a.test", &a), ("b.test", &b)] {
         let mut stream = connect(at, name, certificate, &[]).await.unwrap();
@@ -122,7 +128,7 @@ async fn a_visitor_speaks_tls_with_the_certificate_of_the_name_that_he_asks_for(
 async fn http2_is_chosen_where_the_visitor_offers_it() {
     let files = Files::new("h2");
     let a = files.make("a.test");
-    let stage = stage(&files, &["a.test"]).await;
+    let stage = stage(&files, &["a.test"], |_| {}).await;
     let stream = connect(stage.addresses[1], "a.test", &a, &["h2", "http/1.1"]).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (mut sender, connection) =
@@ -151,7 +157,7 @@ async fn http2_is_chosen_where_the_visitor_offers_it() {
 async fn a_new_certificate_is_shown_and_open_connections_go_on() {
     let files = Files::new("reload");
     let old = files.make("a.test");
-    let stage = stage(&files, &["a.test"]).await;
+    let stage = stage(&files, &["a.test"], |_| {}).await;
     let at = stage.addresses[1];
     let mut open = connect(at, "a.test", &old, &[]).await.unwrap();
     ask(&mut open).await;

@@ -68,10 +68,11 @@ fn about_target<B>(request: &Request<B>) -> Option<&'static str> {
     if uri.authority().is_some() && !is_web {
         return Some("The request's target is neither a path nor an address of the web.");
     }
-    if uri.path() == "*" && request.method() != Method::OPTIONS {
-        return Some("The request's target `*` has a meaning for OPTIONS only.");
+    match uri.path() {
+        "*" if request.method() == Method::OPTIONS => None,
+        path if path.starts_with('/') => None,
+        _ => Some("The request's target is not a path."),
     }
-    None
 }
 
 /// `name`, `name:port`, an address: nothing before an `@`, nothing that ends it early.

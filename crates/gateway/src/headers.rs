@@ -1,8 +1,7 @@
 //! Headers on their way through: what is taken off, what is put on.
 //!
-//! Trust boundary: visitors are strangers. Their `Forwarded`, `X-Forwarded-*` and `Ghostlight-*` headers are taken
-//! off; the address in `X-Forwarded-For` is the one from which the connection came. Only the other site's
-//! gateway, proven by its token, is believed.
+//! Where a request comes from is [`crate::origin`]'s; `Ghostlight-*` headers are ours alone: a visitor's are taken off. Only
+//! the other site's gateway, proven by its token, is believed.
 
 use std::net::IpAddr;
 
@@ -18,14 +17,13 @@ use crate::keys::Keys;
 pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("ghostlight-forwarded");
 /// Proves [`FORWARDED`].
 pub(crate) const FORWARDED_TOKEN: HeaderName = HeaderName::from_static("ghostlight-forwarded-token");
+/// Under [`FORWARDED_TOKEN`]: the visitor's own address, as the forwarding gateway knows it.
+pub(crate) const SOURCE: HeaderName = HeaderName::from_static("ghostlight-source");
 /// `required`: the application wants this answer held, whatever the method.
 pub(crate) const HOLD: HeaderName = HeaderName::from_static("ghostlight-hold");
 /// `unknown` or `not-sent`: what is known of a request that got 503.
 pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("ghostlight-outcome");
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// RFC 9110 §7.6.1, and the two that only concern a proxy's own neighbour.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -95,22 +93,6 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Says from whom a request came. `trusted`: it came through the other site's gateway, which has said it already.
-pub(crate) fn say_origin(headers: &mut HeaderMap, from: IpAddr, protocol: &'static str, trusted: bool) {
-    if trusted && headers.contains_key(X_FORWARDED_FOR) {
-        return;
-    }
-    headers.remove(header::FORWARDED);
-    if let Ok(value) = HeaderValue::try_from(from.to_string()) {
-        headers.insert(X_FORWARDED_FOR, value);
-    }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(protocol));
-    match headers.get(header::HOST).cloned() {
-        Some(host) => headers.insert(X_FORWARDED_HOST, host),
-        None => headers.remove(X_FORWARDED_HOST),
-    };
-}
-
 /// The request's id: the visitor's if it is a sane one, else a new one, put on the request.
 pub(crate) fn request_id(headers: &mut HeaderMap) -> HeaderValue {
     let sane = |v: &&HeaderValue| {
@@ -127,8 +109,8 @@ pub(crate) fn request_id(headers: &mut HeaderMap) -> HeaderValue {
 }
 
 /// From whom a request came that the other site's gateway has passed on.
-pub(crate) fn origin(headers: &HeaderMap) -> Option<IpAddr> {
-    headers.get(X_FORWARDED_FOR)?.to_str().ok()?.split(',').next()?.trim().parse().ok()
+pub(crate) fn source(headers: &HeaderMap) -> Option<IpAddr> {
+    headers.get(SOURCE)?.to_str().ok()?.parse().ok()
 }
 
 /// Whether the application asks for this answer to be held.
@@ -178,18 +160,12 @@ mod tests {
             ("ghostlight-forwarded", "aws"),
             ("ghostlight-forwarded-token", "00"),
             ("ghostlight-hold", "required"),
-            ("x-forwarded-for", "9.9.9.9"),
-            ("x-forwarded-proto", "https"),
-            ("forwarded", "for=9.9.9.9"),
+            ("ghostlight-source", "9.9.9.9"),
             ("host", "a"),
         ]);
         assert_eq!(forwarded_by(&headers, &Keys::derive(&runtime::secret::Secret::new("s"))), None);
         strip_ours(&mut headers, None);
-        say_origin(&mut headers, [127, 0, 0, 1].into(), "http", false);
-        assert_eq!(
-            lines(&headers),
-            ["host: a", "x-forwarded-for: 127.0.0.1", "x-forwarded-host: a", "x-forwarded-proto: http"]
-        );
+        assert_eq!(lines(&headers), ["host: a"]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod hold;
 mod keys;
 mod listen;
 mod metrics;
+mod origin;
 pub mod park;
 mod parking;
 mod peer;
@@ -38,12 +39,16 @@ mod rules;
 mod spill;
 mod status;
 pub mod tls;
+mod traceparent;
 mod upgrade;
 mod upstream;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use model::{Site, topology::edge::Routing};
+use model::{
+    Site,
+    topology::edge::{Cidr, Routing},
+};
 use runtime::{
     admin::{self, Client},
     listen::ListenError,
@@ -72,6 +77,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Visitors who come without TLS are sent to `https`, at this port.
     pub redirect_to_https: Option<u16>,
+    /// Proxies before us whose word on where a request comes from is believed; nobody else's is.
+    pub trusted_proxies: Vec<Cidr>,
     /// Its own admin API.
     pub admin: SocketAddr,
     /// The admin API of its agent.

@@ -3,7 +3,7 @@
 //! The peer holds the answer, not we: it knows the epoch in which the request reached the application. Its
 //! `Ghostlight-Outcome` is passed on as it is. A request that was forwarded once is never forwarded again.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use hyper::{HeaderMap, header::HeaderValue};
 use model::Site;
@@ -34,8 +34,11 @@ impl Stamp {
         })
     }
 
-    /// Marks a request as forwarded by this site.
-    pub(crate) fn put(&self, headers: &mut HeaderMap) {
+    /// Marks a request as forwarded by this site, for a visitor who asks from `source`.
+    pub(crate) fn put(&self, headers: &mut HeaderMap, source: IpAddr) {
+        if let Ok(source) = HeaderValue::try_from(source.to_string()) {
+            headers.insert(headers::SOURCE, source);
+        }
         headers.insert(headers::FORWARDED, self.site.clone());
         headers.insert(headers::FORWARDED_TOKEN, self.token.clone());
     }
@@ -44,5 +47,6 @@ impl Stamp {
     pub(crate) fn take_off(headers: &mut HeaderMap) {
         headers.remove(headers::FORWARDED);
         headers.remove(headers::FORWARDED_TOKEN);
+        headers.remove(headers::SOURCE);
     }
 }

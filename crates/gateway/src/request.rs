@@ -51,13 +51,14 @@ use crate::{
     headers,
     keys::Keys,
     listen::Edge,
+    origin::{self, Hop},
     parking::Passage,
     peer,
     refusal::{NotSent, Prefers, Refusal, Unknown, WhyUnknown},
     route::Destination,
     rules,
     spill::{Buffer, Held},
-    upgrade,
+    traceparent, upgrade,
     upstream::{self, Failed},
 };
 
@@ -220,8 +221,10 @@ fn identify(edge: &Edge, visitor: &Visitor, request: Request<Incoming>) -> Resul
     let mut request =
         request.map(|body| VisitorBody::new(body, limits.body_bytes_max, idle, visitor.heads.clone()));
     let upgrade = upgrades.then(|| hyper::upgrade::on(&mut request));
-    let source = if forwarded { headers::origin(request.headers()) } else { None };
-    let source = source.unwrap_or_else(|| visitor.address.ip());
+    let hop = visitor.address.ip();
+    let trusted = &edge.settings.trusted_proxies;
+    let source = if forwarded { headers::source(request.headers()) } else { None };
+    let source = source.unwrap_or_else(|| origin::source(request.headers(), hop, trusted));
     Ok(Asked { request, source, forwarded, upgrade, writes: false, held: false, marked: false })
 }
 
@@ -248,7 +251,12 @@ fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
     headers::strip_ours(headers, None);
     doubt::strip_lookalikes(headers);
     headers::join_cookies(headers);
-    headers::say_origin(headers, visitor.address.ip(), visitor.protocol(), asked.forwarded);
+    let hop = Hop { address: visitor.address.ip(), protocol: visitor.protocol() };
+    // The other site's gateway has said it all already.
+    if !asked.forwarded {
+        origin::say(headers, &hop, &edge.settings.trusted_proxies);
+    }
+    traceparent::ensure(headers);
     // hyper has answered it to the visitor already; towards the application the body simply follows.
     headers.remove(header::EXPECT);
     asked
@@ -287,7 +295,7 @@ fn rule(edge: &Edge, visitor: &Visitor, asked: &Asked, trace: &Trace) -> Ruled {
     };
     let (place, action) = shares.snapshot.table.choose(&view);
     shares.count_rule(place);
-    if asked.forwarded {
+    if asked.source != visitor.address.ip() {
         trace.comes_from(asked.source);
     }
     let group = match action {
@@ -368,7 +376,7 @@ async fn forward(edge: &Rc<Edge>, asked: Asked, route: Route, trace: &Trace) -> 
         let (connection, cookie, epoch, within) = connected?;
         if epoch.is_none() {
             edge.metrics.forwarded.inc();
-            edge.stamp.put(request.headers_mut());
+            edge.stamp.put(request.headers_mut(), source);
         }
         trace.sent_to(connection.address());
         let upload = request.body().progress();

@@ -382,6 +382,10 @@ pub struct Gateway {
     /// certificates. What the other site's gateway passes on is not.
     #[serde(default)]
     pub redirect_to_https: bool,
+    /// Proxies before the gateway (a CDN, a cloud's load balancer), as addresses or ranges: what they say in `Forwarded`
+    /// and `X-Forwarded-*` is believed and added to. What anybody else says there is replaced by what we see ourselves.
+    #[serde(default)]
+    pub trusted_proxies: Vec<edge::Cidr>,
     /// A line for each answer. Default: none.
     #[serde(default)]
     pub access_log: Option<AccessLog>,

@@ -12,6 +12,7 @@ mod balance;
 mod desync;
 mod gate;
 mod load;
+mod origin;
 mod parking;
 mod proxy;
 mod rules;

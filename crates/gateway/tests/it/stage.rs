@@ -155,6 +155,7 @@ pub(crate) fn config(agent: SocketAddr, targets: Vec<SocketAddr>) -> Config {
         access: None,
         listeners: Vec::new(),
         redirect_to_https: None,
+        trusted_proxies: Vec::new(),
         threads: 1,
     }
 }

@@ -31,6 +31,7 @@ pub(crate) fn run(config: &Path, site: Site) -> anyhow::Result<ExitCode> {
         listen: edge.listen,
         listeners,
         redirect_to_https: https.filter(|_| edge.redirect_to_https),
+        trusted_proxies: edge.trusted_proxies.clone(),
         admin: edge.admin,
         agent: here.agent.admin,
         peer: here.peer.gateway,

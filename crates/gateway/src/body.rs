@@ -10,7 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep};
+use model::topology::edge::Limits;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{framing::HeadWatch, spill, upstream};
 
@@ -31,24 +32,72 @@ pub(crate) enum Upload {
     Broken,
 }
 
-/// The visitor's request body: streamed, counted against a limit, and not waited for endlessly.
+/// How large a visitor's body may be, and how slow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) bytes_max: u64,
+    /// It may stand still for so long.
+    pub(crate) idle: Duration,
+    /// Bytes a second, at least; 0: any.
+    pub(crate) bytes_per_s_min: u64,
+}
+
+/// Time for which nobody's rate is looked at: a phone that changes its cell.
+const RATE_GRACE: Duration = Duration::from_secs(5);
+
+impl Pace {
+    pub(crate) fn of(limits: &Limits) -> Pace {
+        Pace {
+            bytes_max: limits.body_bytes_max,
+            idle: Duration::from_millis(limits.body_idle_ms),
+            bytes_per_s_min: limits.body_bytes_per_s_min,
+        }
+    }
+
+    /// How much longer the next bytes may take, after so many bytes and so much waiting for them.
+    fn left(&self, bytes: u64, waited: Duration) -> Duration {
+        if self.bytes_per_s_min == 0 {
+            return self.idle;
+        }
+        let earned_ms = bytes.saturating_mul(1_000) / self.bytes_per_s_min;
+        let may_wait = RATE_GRACE.max(Duration::from_millis(earned_ms));
+        self.idle.min(may_wait.saturating_sub(waited))
+    }
+}
+
+/// The visitor's request body: streamed, counted against a limit, and not waited for endlessly. Only time in which we
+/// wait for the visitor counts, not time in which the application is slow to take it.
 pub(crate) struct VisitorBody {
-    inner: Incoming,
-    left_bytes: u64,
-    idle: Duration,
+    /// None: there is none, or it was read before.
+    inner: Option<Incoming>,
+    pace: Pace,
+    bytes: u64,
+    waited: Duration,
+    waits_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     progress: Rc<Cell<Upload>>,
     heads: HeadWatch,
 }
 
 impl VisitorBody {
-    pub(crate) fn new(inner: Incoming, bytes_max: u64, idle: Duration, heads: HeadWatch) -> VisitorBody {
-        let progress = Rc::new(Cell::new(Upload::UnderWay));
-        if inner.is_end_stream() {
-            progress.set(Upload::Complete);
+    pub(crate) fn new(inner: Incoming, pace: Pace, heads: HeadWatch) -> VisitorBody {
+        let inner = Some(inner).filter(|body| !body.is_end_stream());
+        if inner.is_none() {
             heads.next_head();
         }
-        VisitorBody { inner, left_bytes: bytes_max, idle, timer: None, progress, heads }
+        VisitorBody::with(inner, pace, heads)
+    }
+
+    fn with(inner: Option<Incoming>, pace: Pace, heads: HeadWatch) -> VisitorBody {
+        let upload = if inner.is_none() { Upload::Complete } else { Upload::UnderWay };
+        let progress = Rc::new(Cell::new(upload));
+        let (waited, waits_since, timer) = (Duration::ZERO, None, None);
+        VisitorBody { inner, pace, bytes: 0, waited, waits_since, timer, progress, heads }
+    }
+
+    /// The body of a copy of a request that has none.
+    pub(crate) fn ended(&self) -> VisitorBody {
+        VisitorBody::with(None, self.pace, self.heads.clone())
     }
 
     /// Lets others see how far it came, also after it was dropped.
@@ -62,6 +111,19 @@ impl VisitorBody {
             self.heads.next_head();
         }
     }
+
+    /// Nothing has come yet: how long is that allowed?
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let left = self.pace.left(self.bytes, self.waited);
+        let since = *self.waits_since.get_or_insert_with(Instant::now);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(since + left)));
+        if timer.deadline() != since + left {
+            timer.as_mut().reset(since + left);
+        }
+        ready!(timer.as_mut().poll(cx));
+        self.ends(Upload::Stalled);
+        Poll::Ready(Some(Err("the visitor stopped sending, or sends too slowly".into())))
+    }
 }
 
 impl Body for VisitorBody {
@@ -73,15 +135,10 @@ impl Body for VisitorBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
-            let idle = this.idle;
-            let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-            ready!(timer.as_mut().poll(cx));
-            this.ends(Upload::Stalled);
-            return Poll::Ready(Some(Err("the visitor stopped sending".into())));
-        };
-        if let Some(timer) = &mut this.timer {
-            timer.as_mut().reset(Instant::now() + this.idle);
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else { return this.poll_wait(cx) };
+        if let Some(since) = this.waits_since.take() {
+            this.waited += since.elapsed();
         }
         Poll::Ready(match frame {
             None => {
@@ -93,30 +150,25 @@ impl Body for VisitorBody {
                 Some(Err(e.into()))
             }
             Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, |d| d.len() as u64);
-                match this.left_bytes.checked_sub(bytes) {
-                    Some(left) => {
-                        this.left_bytes = left;
-                        if this.inner.is_end_stream() {
-                            this.ends(Upload::Complete);
-                        }
-                        Some(Ok(frame))
-                    }
-                    None => {
-                        this.ends(Upload::TooLarge);
-                        Some(Err("the body is larger than allowed".into()))
-                    }
+                this.bytes += frame.data_ref().map_or(0, |d| d.len() as u64);
+                if this.bytes > this.pace.bytes_max {
+                    this.ends(Upload::TooLarge);
+                    return Poll::Ready(Some(Err("the body is larger than allowed".into())));
                 }
+                if this.inner.as_ref().is_none_or(Body::is_end_stream) {
+                    this.ends(Upload::Complete);
+                }
+                Some(Ok(frame))
             }
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
@@ -172,5 +224,27 @@ impl Body for AnswerBody {
             AnswerBody::Streamed(answer) => answer.size_hint(),
             AnswerBody::Spilled(reader) => SizeHint::with_exact(reader.left_bytes()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_is_allowed_as_long_as_bytes_have_earned_it() {
+        let pace = Pace { bytes_max: 0, idle: Duration::from_secs(30), bytes_per_s_min: 240 };
+        let check = |bytes, waited_s, left_s| {
+            let left = pace.left(bytes, Duration::from_secs(waited_s));
+            assert_eq!(left, Duration::from_secs(left_s), "{bytes} bytes, {waited_s} s");
+        };
+        check(0, 0, 5);
+        check(1, 4, 1);
+        check(1, 5, 0);
+        check(2_400, 5, 5);
+        check(2_400, 11, 0);
+        check(240_000, 10, 30);
+        let any = Pace { bytes_per_s_min: 0, ..pace };
+        assert_eq!(any.left(0, Duration::from_secs(1_000)), any.idle);
     }
 }

@@ -20,7 +20,8 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use crate::{
     framing::{HeadWatch, Watched},
     listen::Edge,
-    metrics::GatewayMetrics,
+    metrics::Open,
+    pressure::{self, Admission},
     proxied,
     request::{self, Visitor},
     tls::{Certificates, TlsError},
@@ -69,22 +70,6 @@ enum Spoken {
     Http2(Box<TlsStream<TcpStream>>),
 }
 
-/// An open connection, counted until this is dropped.
-struct Open(Arc<GatewayMetrics>);
-
-impl Open {
-    fn count(metrics: &Arc<GatewayMetrics>) -> Open {
-        metrics.connections.inc();
-        Open(metrics.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.connections.dec();
-    }
-}
-
 /// Serves a connection until it ends; after `shutdown` only the requests under way.
 pub(crate) async fn connection(
     edge: Rc<Edge>,
@@ -93,7 +78,15 @@ pub(crate) async fn connection(
     address: SocketAddr,
     shutdown: Shutdown,
 ) {
-    let _open = Open::count(&edge.metrics);
+    let _open = Open::count(&edge.metrics.connections);
+    let turned_away = match edge.pressure.admit(pressure::open(&edge.metrics)) {
+        Admission::Serve => false,
+        Admission::TurnAway => true,
+        Admission::HangUp => {
+            edge.metrics.hung_up.inc();
+            return;
+        }
+    };
     if let Err(e) = stream.set_nodelay(true) {
         tracing::debug!("TCP_NODELAY on a visitor's connection: {e}");
     }
@@ -106,10 +99,11 @@ pub(crate) async fn connection(
         Ok(Err(e)) => return tracing::debug!(%address, "a connection did not begin well: {e}"),
         Err(_) => return tracing::debug!(%address, "a connection did not begin in time"),
     };
+    let visitor = |secure| Visitor { address, heads: HeadWatch::framed(), secure, turned_away };
     let result = match spoken {
-        Spoken::Plain(stream) => serve_http1(edge, stream, address, false, shutdown).await,
-        Spoken::Tls(stream) => serve_http1(edge, stream, address, true, shutdown).await,
-        Spoken::Http2(stream) => serve_http2(edge, stream, address, shutdown).await,
+        Spoken::Plain(stream) => serve_http1(edge, stream, visitor(false), shutdown).await,
+        Spoken::Tls(stream) => serve_http1(edge, stream, visitor(true), shutdown).await,
+        Spoken::Http2(stream) => serve_http2(edge, stream, visitor(true), shutdown).await,
     };
     if let Err(e) = result {
         tracing::debug!(%address, "visitor's connection ended: {e}");
@@ -119,13 +113,12 @@ pub(crate) async fn connection(
 async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     edge: Rc<Edge>,
     stream: S,
-    address: SocketAddr,
-    secure: bool,
+    visitor: Visitor,
     shutdown: Shutdown,
 ) -> hyper::Result<()> {
     let limits = edge.settings.limits.clone();
-    let (stream, heads) = Watched::new(stream);
-    let visitor = Visitor { address, heads, secure };
+    let (stream, heads) = Watched::new(stream, &limits, edge.metrics.clone());
+    let visitor = Visitor { heads, ..visitor };
     let service = service_fn(move |request| request::handle(edge.clone(), visitor.clone(), request));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -149,11 +142,10 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 async fn serve_http2(
     edge: Rc<Edge>,
     stream: Box<TlsStream<TcpStream>>,
-    address: SocketAddr,
+    visitor: Visitor,
     shutdown: Shutdown,
 ) -> hyper::Result<()> {
     let limits = edge.settings.limits.clone();
-    let visitor = Visitor { address, heads: HeadWatch::framed(), secure: true };
     let service = service_fn(move |request| request::handle(edge.clone(), visitor.clone(), request));
     let served = http2::Builder::new(Local)
         .timer(TokioTimer::new())

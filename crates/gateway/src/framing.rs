@@ -9,6 +9,11 @@
 //! belong to none (RFC 9112 §2.2). Of requests that were pipelined into one read only the first is seen; the others are
 //! still read safely by hyper. A line that ends without CR is a line, here as there, and leaves with CR.
 
+//!
+//! It is also where slowness is seen (slow loris): a head that has begun must be complete in time, however steadily its
+//! bytes drip; and a visitor who takes nothing of his answer is hung up on. A head that comes in one read, an answer that
+//! is taken at once, start no clock.
+
 use std::{
     io,
     pin::Pin,
@@ -17,9 +22,16 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use model::topology::edge::Limits;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
+
+use crate::metrics::GatewayMetrics;
 
 const NAME: &[u8] = b"content-length:";
 
@@ -75,6 +87,11 @@ impl Scanner {
         Scanner { matched: Some(0), line_bytes: 0, begun: false, in_head: true }
     }
 
+    /// Whether a head has begun and not ended.
+    fn is_within_head(&self) -> bool {
+        self.begun && self.in_head
+    }
+
     /// Whether a length line ended its name within `bytes`.
     fn feed(&mut self, bytes: &[u8]) -> bool {
         let mut found = false;
@@ -104,18 +121,71 @@ impl Scanner {
     }
 }
 
-/// A visitor's connection, watched while hyper reads it.
+/// A visitor's connection, watched while hyper reads and writes it.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     stream: S,
     scanner: Scanner,
     watch: HeadWatch,
+    /// Runs from a head's first bytes to its last.
+    head: Clock,
+    /// Runs while the visitor takes nothing.
+    reader: Clock,
+    metrics: Arc<GatewayMetrics>,
+}
+
+/// A time limit that costs nothing until it is needed.
+#[derive(Debug)]
+struct Clock {
+    within: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Clock {
+    fn of(within_ms: u64) -> Clock {
+        Clock { within: Duration::from_millis(within_ms), timer: None }
+    }
+
+    fn stop(&mut self) {
+        self.timer = None;
+    }
+
+    /// Starts it if it does not run; ready when it has run out.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let within = self.within;
+        self.timer.get_or_insert_with(|| Box::pin(sleep(within))).as_mut().poll(cx)
+    }
 }
 
 impl<S> Watched<S> {
-    pub(crate) fn new(stream: S) -> (Watched<S>, HeadWatch) {
+    pub(crate) fn new(stream: S, limits: &Limits, metrics: Arc<GatewayMetrics>) -> (Watched<S>, HeadWatch) {
         let watch = HeadWatch::default();
-        (Watched { stream, scanner: Scanner::new(), watch: watch.clone() }, watch)
+        let watched = Watched {
+            stream,
+            scanner: Scanner::new(),
+            watch: watch.clone(),
+            head: Clock::of(limits.head_ms),
+            reader: Clock::of(limits.reader_idle_ms),
+            metrics,
+        };
+        (watched, watch)
+    }
+
+    fn too_slow(&self, what: &'static str) -> io::Error {
+        self.metrics.too_slow.inc();
+        io::Error::new(io::ErrorKind::TimedOut, what)
+    }
+
+    /// What was tried to write: `result`. A visitor who takes nothing has so long, and no longer.
+    fn paced<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.reader.stop();
+            return result;
+        }
+        match self.reader.poll_over(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(self.too_slow("the visitor takes nothing of his answer"))),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
@@ -137,20 +207,33 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             if this.scanner.feed(read) {
                 this.watch.0.had_length.store(true, Relaxed);
             }
+            // The end of the connection is told as it is.
+            if !this.scanner.is_within_head() || read.is_empty() {
+                this.head.stop();
+                return result;
+            }
+        } else if !this.scanner.is_within_head() {
+            return result;
         }
-        result
+        match this.head.poll_over(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(this.too_slow("the head of a request does not end"))),
+            Poll::Pending => result,
+        }
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.paced(cx, result)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        self.paced(cx, result)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let result = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.paced(cx, result)
     }
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
@@ -160,7 +243,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.paced(cx, result)
     }
 }
 

@@ -10,7 +10,7 @@
 //!
 //! Start reading at [`request`], then [`hold`], then [`park`].
 //!
-//! Always true here: nothing of a held answer leaves before its barrier has passed; a request of which a byte was
+//! Always true here: nothing of a held answer leaves before its barrier has passed; a write of which a byte was
 //! sent is never sent again; threads share only snapshots that are swapped in whole, and counters.
 //!
 //! This crate does not know how replication works or who should be primary: its agent tells.
@@ -21,6 +21,7 @@ mod balance;
 mod body;
 mod door;
 mod doubt;
+mod forward;
 mod framing;
 mod headers;
 pub mod hold;
@@ -31,6 +32,7 @@ mod origin;
 pub mod park;
 mod parking;
 mod peer;
+mod pressure;
 mod proxied;
 mod refusal;
 mod request;
@@ -60,6 +62,8 @@ use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
 };
+
+pub use model::topology::edge::Limits;
 
 pub use crate::{metrics::GatewayMetrics, spill::SpillLimits};
 
@@ -95,7 +99,7 @@ pub struct Config {
     pub hold_max_ms: u64,
     /// The token of all admin APIs. Cookies and the proof between gateways are signed with keys derived from it.
     pub admin_token: Secret,
-    /// What one visitor may ask of us.
+    /// What one visitor may ask of us, and how long we wait for whom.
     pub limits: Limits,
     /// Where large held answers go.
     pub spill: SpillLimits,
@@ -114,45 +118,6 @@ pub struct Listener {
     pub certificates: Option<Arc<tls::Certificates>>,
     /// Whether a load balancer before it says in a PROXY header from whom a connection comes.
     pub proxy_protocol: bool,
-}
-
-/// What one visitor may ask of us, and how long we wait for whom.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// The largest head of a request, in bytes.
-    pub head_bytes_max: usize,
-    /// The most headers in it.
-    pub headers_max: usize,
-    /// A connection that sends no complete head for so long is closed, in milliseconds.
-    pub head_idle_ms: u64,
-    /// The largest body, in bytes.
-    pub body_bytes_max: u64,
-    /// A body that stands still for so long ends its request with 408, in milliseconds.
-    pub body_idle_ms: u64,
-    /// How long a connection to a target may take, in milliseconds.
-    pub connect_ms: u64,
-    /// For how long targets that accept no connection are tried again, in milliseconds.
-    pub accept_ms: u64,
-    /// How long the application may take: to its answer's head, and, if it is held, on to its end; milliseconds.
-    pub answer_ms: u64,
-    /// Answers held at once on one thread; more are turned away before anything is sent.
-    pub held_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            head_bytes_max: 32 << 10,
-            headers_max: 100,
-            head_idle_ms: 60_000,
-            body_bytes_max: 8 << 20,
-            body_idle_ms: 30_000,
-            connect_ms: 300,
-            accept_ms: 1_500,
-            answer_ms: 30_000,
-            held_max: 10_000,
-        }
-    }
 }
 
 /// A gateway that has its addresses but does not serve yet.
@@ -226,6 +191,8 @@ impl Gateway {
         let background = Shutdown::new();
         let _end_background = background.clone().drop_guard();
         let parking = parking::Parking::new(own.clone());
+        let pressure = pressure::Pressure::new(&config.limits);
+        tokio::spawn(pressure.clone().watch(background.clone()));
         tokio::spawn(agent::follow_serving(agent, heard_tx, parking.clone(), background.clone()));
         tokio::spawn(parking.clone().keep_time(background.clone()));
         tokio::spawn(watcher.run(publish, background.clone()));
@@ -246,6 +213,7 @@ impl Gateway {
             stamp,
             metrics: own,
             parking,
+            pressure,
             heard,
             snapshots,
             report,

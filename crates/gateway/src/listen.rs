@@ -35,6 +35,7 @@ use crate::{
     metrics::GatewayMetrics,
     parking::Parking,
     peer::Stamp,
+    pressure::Pressure,
     request::Settings,
     route::{self, Destination},
     upstream::Pool,
@@ -82,6 +83,7 @@ pub(crate) struct Common {
     pub(crate) stamp: Stamp,
     pub(crate) metrics: Arc<GatewayMetrics>,
     pub(crate) parking: Arc<Parking>,
+    pub(crate) pressure: Arc<Pressure>,
     pub(crate) heard: watch::Receiver<Heard>,
     /// Rules and fit targets, whole.
     pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
@@ -96,6 +98,8 @@ pub(crate) struct Edge {
     pub(crate) stamp: Stamp,
     pub(crate) metrics: Arc<GatewayMetrics>,
     pub(crate) parking: Arc<Parking>,
+    /// How much there is to do already.
+    pub(crate) pressure: Arc<Pressure>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) access: Option<Rc<access::Log>>,
     pub(crate) gate: Rc<GateDriver>,
@@ -112,7 +116,7 @@ pub(crate) struct Edge {
 
 impl Edge {
     fn new(common: Common) -> Rc<Edge> {
-        let Common { settings, keys, stamp, metrics, parking, heard, mut snapshots, report } = common;
+        let Common { settings, keys, stamp, metrics, parking, pressure, heard, mut snapshots, report } = common;
         let limits = hold::Limits {
             hold_max_ms: settings.hold_max_ms,
             barrier_wait_ms: BARRIER_WAIT_MS.min(settings.hold_max_ms),
@@ -132,9 +136,10 @@ impl Edge {
             settings,
             keys,
             stamp,
+            pool: Pool::new(metrics.clone()),
             metrics,
             parking,
-            pool: Pool::new(),
+            pressure,
             changed: Notify::new(),
             heard: heard.clone(),
             serving: RefCell::default(),

@@ -32,6 +32,11 @@ pub struct GatewayMetrics {
     pub(crate) barrier_s: Histogram,
     pub(crate) spilled: Counter<u64, AtomicU64>,
     pub(crate) connect_failures: Counter,
+    pub(crate) upstream_connections: Gauge,
+    pub(crate) retried: Counter,
+    pub(crate) shed: Counter,
+    pub(crate) hung_up: Counter,
+    pub(crate) too_slow: Counter,
     pub(crate) parked: Gauge,
     pub(crate) parked_total: Counter,
     pub(crate) parked_s: Histogram,
@@ -54,6 +59,22 @@ struct ByRule {
 struct ByTarget {
     group: String,
     target: String,
+}
+
+/// Something that is open, counted until this is dropped.
+pub(crate) struct Open(Gauge);
+
+impl Open {
+    pub(crate) fn count(gauge: &Gauge) -> Open {
+        gauge.inc();
+        Open(gauge.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -81,6 +102,11 @@ impl Default for GatewayMetrics {
             barrier_s: seconds(),
             spilled: Counter::default(),
             connect_failures: Counter::default(),
+            upstream_connections: Gauge::default(),
+            retried: Counter::default(),
+            shed: Counter::default(),
+            hung_up: Counter::default(),
+            too_slow: Counter::default(),
             parked: Gauge::default(),
             parked_total: Counter::default(),
             parked_s: seconds(),
@@ -146,6 +172,31 @@ impl GatewayMetrics {
             "connect_failures",
             "Connections to targets or the peer that failed",
             self.connect_failures.clone(),
+        );
+        registry.register(
+            "upstream_connections",
+            "Open connections to targets and the peer",
+            self.upstream_connections.clone(),
+        );
+        registry.register(
+            "retried",
+            "Reads that were sent once more because their target broke off",
+            self.retried.clone(),
+        );
+        registry.register(
+            "shed",
+            "Requests that were told to come again because there were too many connections, or too little memory",
+            self.shed.clone(),
+        );
+        registry.register(
+            "hung_up",
+            "Connections that were closed unheard because there were far too many",
+            self.hung_up.clone(),
+        );
+        registry.register(
+            "too_slow",
+            "Visitors who sent a head or a body, or took an answer, slower than they may",
+            self.too_slow.clone(),
         );
         registry.register(
             "parked_requests",

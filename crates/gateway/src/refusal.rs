@@ -23,6 +23,8 @@ pub(crate) enum Refusal {
     Stalled,
     /// CONNECT: we are no tunnel.
     MethodNotAllowed,
+    /// The visitor expects something that we do not do.
+    ExpectationFailed,
     /// Nothing was sent to the application. Come again.
     NotSent(NotSent),
     /// Something was sent; what became of it is not known.
@@ -40,6 +42,8 @@ pub(crate) enum NotSent {
     NoTarget,
     /// Too many answers are held already.
     Full,
+    /// There are more visitors than connections or memory.
+    Shed,
     /// A switchover has taken longer than a request may wait for it, or too many wait.
     Parked,
 }
@@ -98,7 +102,13 @@ impl Refusal {
                 "허용되지 않는 요청입니다.",
                 "This method is not allowed here.",
             ),
-            Refusal::NotSent(NotSent::Full) => words(
+            Refusal::ExpectationFailed => words(
+                StatusCode::EXPECTATION_FAILED,
+                "expectation_failed",
+                "요청하신 방식은 지원되지 않습니다.",
+                "Of expectations only 100-continue is met here.",
+            ),
+            Refusal::NotSent(NotSent::Full | NotSent::Shed) => words(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
                 "이용자가 많습니다. 잠시 후 다시 시도해 주세요. 요청은 처리되지 않았습니다.",
@@ -147,7 +157,7 @@ impl Refusal {
             headers.insert(OUTCOME, HeaderValue::from_static(outcome));
         }
         // What is left of an unread or ambiguous request must not be taken for the next one.
-        if matches!(self, Refusal::BadRequest(_) | Refusal::TooLarge | Refusal::Stalled) {
+        if matches!(self, Refusal::BadRequest(_) | Refusal::TooLarge | Refusal::Stalled | Refusal::ExpectationFailed) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -216,7 +226,9 @@ mod tests {
             Refusal::BadRequest("Both lengths."),
             Refusal::TooLarge,
             Refusal::Stalled,
+            Refusal::ExpectationFailed,
             Refusal::NotSent(NotSent::Full),
+            Refusal::NotSent(NotSent::Shed),
             Refusal::NotSent(NotSent::Loop),
         ] {
             let text = json(&refusal.words(), refusal.outcome());

@@ -1,7 +1,8 @@
 //! A request's way through the gateway. [`answer`] is the list; each phase is a function below it.
 //!
 //! ```text
-//!   visitor ─▶ 1 identify    who asks: a visitor, or the other gateway with its token? is it well formed?
+//!   visitor ─▶ 0 admit       too many connections, too little memory ─▶ 503 not-sent, `Retry-After`
+//!              1 identify    who asks: a visitor, or the other gateway with its token? is it well formed?
 //!              2 strip       hop-by-hop and `Ghostlight-*` headers off; origin and request id on
 //!              ·  inspect    the web ACL's place (crate `waf`): before any rule, for every visitor alike
 //!              3 rule        redirect or fixed answer ─▶ visitor │ else a target group
@@ -9,7 +10,7 @@
 //!              ·  park       while a switchover is under way: wait, not forwarded │ too long, too many ─▶ 503 not-sent
 //!              5 route       open here ─▶ local target │ else ─▶ peer's gateway │ nowhere ─▶ 503 not-sent
 //!              ·  choose     one of the group's fit targets │ all full ─▶ 503 not-sent
-//!              6 forward     the epoch is known before; a byte sent is never sent again
+//!              6 forward     the epoch is known before; a write of which a byte was sent is never sent again
 //!                │             └─ broke off after a byte ─▶ 503 unknown
 //!                │             └─ the application switches to WebSocket ─▶ bytes both ways
 //!              7 keep        held answers completely: memory, or a nameless file │ others stream
@@ -39,35 +40,30 @@ use hyper::{
 };
 use model::Epoch;
 use runtime::clock::Boot;
-use tokio::time::Instant;
 
 use crate::{
     access::{Counted, Trace},
     agent::Outcome,
-    balance::{Shares, select},
-    body::{AnswerBody, Upload, VisitorBody},
+    balance::Shares,
+    body::{AnswerBody, Pace, VisitorBody},
     doubt,
+    forward::{broke_off, forward},
     framing::HeadWatch,
     headers,
     keys::Keys,
     listen::Edge,
     origin::{self, Hop},
     parking::Passage,
-    peer,
     refusal::{NotSent, Prefers, Refusal, Unknown, WhyUnknown},
-    route::Destination,
     rules,
     spill::{Buffer, Held},
-    traceparent, upgrade,
-    upstream::{self, Failed},
+    traceparent, upgrade, upstream,
 };
 
 /// The path on the visitors' port that tells whether this site serves; for health-checked DNS.
 const SERVING_PATH: &str = "/ghostlight/serving";
 /// The agent's last words tell whether this site serves for so long.
 const SERVING_STALE: Duration = Duration::from_millis(3_000);
-/// After all fit targets have refused a connection.
-const BETWEEN_ROUNDS: Duration = Duration::from_millis(50);
 
 /// The visitor's connection.
 #[derive(Clone)]
@@ -76,6 +72,8 @@ pub(crate) struct Visitor {
     pub(crate) heads: HeadWatch,
     /// It speaks TLS.
     pub(crate) secure: bool,
+    /// There are too many: whatever it asks, it is told to come again.
+    pub(crate) turned_away: bool,
 }
 
 impl Visitor {
@@ -85,27 +83,27 @@ impl Visitor {
 }
 
 /// A request that is ready to be forwarded, and what must be remembered of it.
-struct Asked {
-    request: Request<VisitorBody>,
+pub(crate) struct Asked {
+    pub(crate) request: Request<VisitorBody>,
     /// The visitor's own address.
-    source: IpAddr,
+    pub(crate) source: IpAddr,
     /// Came through the other site's gateway.
-    forwarded: bool,
+    pub(crate) forwarded: bool,
     /// It asks for a WebSocket.
     upgrade: Option<OnUpgrade>,
     /// May change something.
-    writes: bool,
+    pub(crate) writes: bool,
     /// The answer is held whatever it says.
-    held: bool,
+    pub(crate) held: bool,
     /// Its client carries our cookie.
     marked: bool,
 }
 
 /// The target group that a rule chose.
-struct Route {
-    shares: Rc<Shares>,
+pub(crate) struct Route {
+    pub(crate) shares: Rc<Shares>,
     /// Its place in these shares. None: the routing leads nowhere, and the visitor is told so.
-    group: Option<usize>,
+    pub(crate) group: Option<usize>,
 }
 
 /// What a rule says.
@@ -117,10 +115,10 @@ enum Ruled {
 }
 
 /// An answer's head, its body still under way.
-struct Answered {
-    response: Response<upstream::Answer>,
+pub(crate) struct Answered {
+    pub(crate) response: Response<upstream::Answer>,
     /// The epoch in which it was asked; none if the peer answered.
-    epoch: Option<Epoch>,
+    pub(crate) epoch: Option<Epoch>,
 }
 
 /// Answers one request of a visitor.
@@ -140,7 +138,8 @@ pub(crate) async fn handle(
     let result = answer(&edge, &visitor, &trace, request).await;
     let mut response = result.unwrap_or_else(|refusal| refuse(&edge, &refusal, &prefers, reload));
     response.headers_mut().insert(headers::REQUEST_ID, id);
-    if !visitor.heads.is_read() && !matches!(response.body(), AnswerBody::Streamed(_)) {
+    let is_unread = !visitor.heads.is_read() && !matches!(response.body(), AnswerBody::Streamed(_));
+    if is_unread || visitor.turned_away {
         // What is left of an unread request must not be taken for the next one.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -158,6 +157,10 @@ async fn answer(
     if request.uri().path() == SERVING_PATH {
         visitor.heads.next_head();
         return Ok(serving_page(edge));
+    }
+    if visitor.turned_away || edge.pressure.is_high() {
+        edge.metrics.shed.inc();
+        return Err(Refusal::NotSent(NotSent::Shed));
     }
     let asked = identify(edge, visitor, request)?;
     let asked = strip(edge, visitor, asked);
@@ -216,10 +219,11 @@ fn identify(edge: &Edge, visitor: &Visitor, request: Request<Incoming>) -> Resul
     if request.body().size_hint().lower() > edge.settings.limits.body_bytes_max {
         return Err(Refusal::TooLarge);
     }
-    let limits = &edge.settings.limits;
-    let idle = Duration::from_millis(limits.body_idle_ms);
-    let mut request =
-        request.map(|body| VisitorBody::new(body, limits.body_bytes_max, idle, visitor.heads.clone()));
+    if headers.get(header::EXPECT).is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Refusal::ExpectationFailed);
+    }
+    let pace = Pace::of(&edge.settings.limits);
+    let mut request = request.map(|body| VisitorBody::new(body, pace, visitor.heads.clone()));
     let upgrade = upgrades.then(|| hyper::upgrade::on(&mut request));
     let hop = visitor.address.ip();
     let trusted = &edge.settings.trusted_proxies;
@@ -336,140 +340,6 @@ fn is_held(edge: &Edge, mut asked: Asked) -> Asked {
     asked
 }
 
-/// Phases 5 and 6: choose, connect, send once.
-///
-/// While a connection is being made nothing is sent; if the agent says something new meanwhile, the choice is made
-/// again. So a request that waits for a dead peer is served here the moment this site is promoted.
-async fn forward(edge: &Rc<Edge>, asked: Asked, route: Route, trace: &Trace) -> Result<Answered, Refusal> {
-    let Asked { mut request, source, forwarded, writes, held, .. } = asked;
-    let limits = &edge.settings.limits;
-    let answer_within = Duration::from_millis(limits.answer_ms);
-    if held && edge.gate.held() >= limits.held_max {
-        return Err(Refusal::NotSent(NotSent::Full));
-    }
-    loop {
-        let changed = edge.changed.notified();
-        let destination = edge.destination(forwarded);
-        let connecting = async {
-            match destination {
-                Destination::Nowhere => Err(Refusal::NotSent(NotSent::Loop)),
-                Destination::Local(epoch) => {
-                    let (connection, cookie) = connect_local(edge, &route, &request, source).await?;
-                    Ok((connection, cookie, Some(epoch), answer_within))
-                }
-                Destination::Peer => {
-                    let within = peer::answer_within(answer_within, edge.settings.hold_max_ms);
-                    connect_peer(edge).await.map(|c| (c, None, None, within))
-                }
-            }
-        };
-        let connected = tokio::select! {
-            biased;
-            connected = connecting => Some(connected),
-            () = changed => None,
-        };
-        // Something new is known: what was chosen, or what failed, may be out of date.
-        if edge.destination(forwarded) != destination {
-            continue;
-        }
-        let Some(connected) = connected else { continue };
-        let (connection, cookie, epoch, within) = connected?;
-        if epoch.is_none() {
-            edge.metrics.forwarded.inc();
-            edge.stamp.put(request.headers_mut(), source);
-        }
-        trace.sent_to(connection.address());
-        let upload = request.body().progress();
-        match connection.exchange(request, within).await {
-            Ok(mut response) => {
-                if let Some(cookie) = cookie {
-                    response.headers_mut().append(header::SET_COOKIE, cookie);
-                }
-                return Ok(Answered { response, epoch });
-            }
-            Err(Failed::Returned(again)) => {
-                // The pooled connection had ended, unnoticed until now. Nothing was sent.
-                request = *again;
-                peer::Stamp::take_off(request.headers_mut());
-            }
-            Err(Failed::Sent(why)) => {
-                tracing::debug!("no answer from upstream: {why}");
-                return Err(match upload.get() {
-                    Upload::TooLarge => Refusal::TooLarge,
-                    Upload::Stalled => Refusal::Stalled,
-                    Upload::Broken => Refusal::BadRequest("The body of the request is malformed."),
-                    _ => broke_off(epoch.unwrap_or_else(|| edge.epoch()), WhyUnknown::Upstream, writes),
-                });
-            }
-        }
-    }
-}
-
-fn broke_off(epoch: Epoch, why: WhyUnknown, writes: bool) -> Refusal {
-    Refusal::Unknown(Unknown { why, epoch, position: None, marks_client: writes })
-}
-
-/// A connection to a fit target of the group that accepts one, and the cookie that binds the visitor to it. Round after
-/// round for `accept_ms`, because an instance that is being restarted or is busy for a moment is no reason to turn a
-/// visitor away.
-async fn connect_local(
-    edge: &Edge,
-    route: &Route,
-    request: &Request<VisitorBody>,
-    source: IpAddr,
-) -> Result<(upstream::Connection, Option<HeaderValue>), Refusal> {
-    let limits = &edge.settings.limits;
-    let give_up = Instant::now() + Duration::from_millis(limits.accept_ms);
-    loop {
-        // Targets may have come and gone meanwhile, and the group may stand at another place.
-        let shares = edge.shares();
-        let chosen = route.group.and_then(|place| route.shares.at(place));
-        let place = if Rc::ptr_eq(&shares, &route.shares) {
-            route.group
-        } else {
-            chosen.and_then(|(group, _)| shares.place(&group.config.name))
-        };
-        let Some((group, share)) = place.and_then(|place| shares.at(place)) else {
-            return Err(Refusal::NotSent(NotSent::NoTarget));
-        };
-        let (headers, path) = (request.headers(), request.uri().path());
-        let asking = select::Asking { headers, path, source, now_ms: Boot::now().as_ms() };
-        let mut tried = Vec::new();
-        while let Some(at) = share.choose(group, &asking, &tried) {
-            let (Some(slot), Some(target)) = (share.slots.get(at), group.fit.get(at)) else { break };
-            let in_flight = slot.begin();
-            match edge.pool.connection(slot.address(), Duration::from_millis(limits.connect_ms)).await {
-                Ok(connection) => {
-                    let cookie = target.identity.set_cookie.as_ref();
-                    let cookie = cookie.filter(|_| !select::is_bound_to(group, at, headers)).cloned();
-                    return Ok((connection.counted(in_flight), cookie));
-                }
-                Err(e) => {
-                    in_flight.failed();
-                    tried.push(at);
-                    edge.metrics.connect_failures.inc();
-                    tracing::debug!(address = %slot.address(), "target does not accept: {e}");
-                }
-            }
-        }
-        if tried.is_empty() && !group.fit.is_empty() {
-            return Err(Refusal::NotSent(NotSent::Full));
-        }
-        if Instant::now() >= give_up {
-            return Err(Refusal::NotSent(NotSent::NoTarget));
-        }
-        tokio::time::sleep(BETWEEN_ROUNDS).await;
-    }
-}
-
-async fn connect_peer(edge: &Edge) -> Result<upstream::Connection, Refusal> {
-    edge.pool.connection(edge.settings.peer, peer::CONNECT_WITHIN).await.map_err(|e| {
-        edge.metrics.connect_failures.inc();
-        tracing::debug!("the peer's gateway does not accept: {e}");
-        Refusal::NotSent(NotSent::NoPeer)
-    })
-}
-
 /// An answer that is not held: its body streams.
 fn pass(
     mut response: Response<upstream::Answer>,
@@ -560,6 +430,9 @@ fn refuse(edge: &Edge, refusal: &Refusal, prefers: &Prefers, reload: bool) -> Re
     match refusal {
         Refusal::NotSent(_) => {
             edge.metrics.not_sent.inc();
+        }
+        Refusal::Stalled => {
+            edge.metrics.too_slow.inc();
         }
         Refusal::Unknown(unknown) => {
             edge.metrics.unknown.inc();

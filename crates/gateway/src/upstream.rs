@@ -1,8 +1,8 @@
 //! Connections to the application and to the other site's gateway: one small pool a thread.
 //!
 //! Always true here:
-//! * A request is either handed back untouched ([`Failed::Returned`]) or counts as sent. What was sent is never
-//!   sent again.
+//! * A request is either handed back untouched ([`Failed::Returned`]) or counts as sent. Nothing here is sent again; what
+//!   may be is [`crate::forward`]'s to say.
 //! * [`Pool::close_all`] ends every connection, also those in use: after an epoch change nothing is asked over, or
 //!   heard from, a connection of before.
 
@@ -13,7 +13,8 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -28,13 +29,14 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
     task::spawn_local,
-    time::{Instant, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     balance::InFlight,
     body::{BoxError, Upload, VisitorBody},
+    metrics::{GatewayMetrics, Open},
     parking::Passage,
 };
 
@@ -48,6 +50,7 @@ const READY_WITHIN: Duration = Duration::from_millis(10);
 
 /// Open connections by address.
 pub(crate) struct Pool {
+    metrics: Arc<GatewayMetrics>,
     idle: RefCell<HashMap<SocketAddr, Vec<Idle>>>,
     term: RefCell<CancellationToken>,
 }
@@ -72,13 +75,24 @@ pub(crate) struct Connection {
 pub(crate) enum Failed {
     /// Not a byte of it was sent; here it is again.
     Returned(Box<Request<VisitorBody>>),
-    /// Sent, at least in part. What became of it is not known.
-    Sent(String),
+    /// Sent, at least in part, and the connection broke before the head of an answer. What became of it is not known.
+    Broke(String),
+    /// Sent, and no answer came in time, or none that can be read.
+    Late(String),
+}
+
+/// How long an answer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For its head.
+    pub(crate) head: Duration,
+    /// For its next bytes.
+    pub(crate) idle: Duration,
 }
 
 impl Pool {
-    pub(crate) fn new() -> Rc<Pool> {
-        Rc::new(Pool { idle: RefCell::default(), term: RefCell::new(CancellationToken::new()) })
+    pub(crate) fn new(metrics: Arc<GatewayMetrics>) -> Rc<Pool> {
+        Rc::new(Pool { metrics, idle: RefCell::default(), term: RefCell::new(CancellationToken::new()) })
     }
 
     /// Ends all connections.
@@ -124,7 +138,9 @@ impl Pool {
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         let until = term.clone();
+        let open = Open::count(&self.metrics.upstream_connections);
         spawn_local(async move {
+            let _open = open;
             // Its error reaches whoever waits for the answer; here only the end matters.
             if let Some(Err(e)) = until.run_until_cancelled(connection.with_upgrades()).await {
                 tracing::debug!(%address, "upstream connection ended: {e}");
@@ -167,14 +183,14 @@ impl Connection {
     pub(crate) async fn exchange(
         mut self,
         mut request: Request<VisitorBody>,
-        within: Duration,
+        patience: Patience,
     ) -> Result<Response<Answer>, Failed> {
         // A body of unknown length: with GET and HEAD hyper would take it for none, and drop it.
         if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
             request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let upload = request.body().progress();
-        let answer = timeout(within, self.sender.try_send_request(request)).await;
+        let answer = timeout(patience.head, self.sender.try_send_request(request)).await;
         if let Some(in_flight) = &self.in_flight {
             match &answer {
                 Ok(Ok(answer)) => in_flight.answered(answer.status()),
@@ -191,12 +207,17 @@ impl Connection {
                 inner,
                 lease: Some((self, upload)),
                 passage: None,
+                idle: patience.idle,
+                timer: None,
             })),
             Ok(Err(mut e)) => match e.take_message() {
                 Some(request) => Err(Failed::Returned(Box::new(request))),
-                None => Err(Failed::Sent(e.into_error().to_string())),
+                None => {
+                    let e = e.into_error();
+                    Err(if e.is_parse() { Failed::Late(e.to_string()) } else { Failed::Broke(e.to_string()) })
+                }
             },
-            Err(_) => Err(Failed::Sent(format!("no answer within {} ms", within.as_millis()))),
+            Err(_) => Err(Failed::Late(format!("no answer within {} ms", patience.head.as_millis()))),
         }
     }
 }
@@ -207,6 +228,9 @@ pub(crate) struct Answer {
     ended: Cell<bool>,
     lease: Option<(Connection, Rc<Cell<Upload>>)>,
     passage: Option<Passage>,
+    /// How long its next bytes may take, and the clock that runs while they are waited for.
+    idle: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Answer {
@@ -241,6 +265,17 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        if frame.is_pending() {
+            let idle = self.idle;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(idle)));
+            ready!(timer.as_mut().poll(cx));
+            let why = format!("the application said nothing for {} ms", idle.as_millis());
+            return Poll::Ready(Some(Err(why.into())));
+        }
+        if let Some(timer) = &mut self.timer {
+            let until = Instant::now() + self.idle;
+            timer.as_mut().reset(until);
+        }
         match &frame {
             Poll::Ready(None) => self.ended.set(true),
             Poll::Ready(Some(Ok(_))) if self.inner.is_end_stream() => self.ended.set(true),

@@ -386,6 +386,9 @@ pub struct Gateway {
     /// and `X-Forwarded-*` is believed and added to. What anybody else says there is replaced by what we see ourselves.
     #[serde(default)]
     pub trusted_proxies: Vec<edge::Cidr>,
+    /// What one visitor may ask, and how long is waited for whom.
+    #[serde(default)]
+    pub limits: edge::Limits,
     /// A line for each answer. Default: none.
     #[serde(default)]
     pub access_log: Option<AccessLog>,
@@ -532,6 +535,24 @@ impl Topology {
                     what: "no listener has a certificate, so visitors would be sent to a closed door".into(),
                     fix: "add [[sites.<name>.gateway.listener]] with certificate = [{ chain = \"…\", key = \"…\" }]".into(),
                 });
+            }
+            let limits = &config.gateway.limits;
+            for (name, ms) in [
+                ("head_ms", limits.head_ms),
+                ("head_idle_ms", limits.head_idle_ms),
+                ("body_idle_ms", limits.body_idle_ms),
+                ("reader_idle_ms", limits.reader_idle_ms),
+                ("connect_ms", limits.connect_ms),
+                ("answer_ms", limits.answer_ms),
+                ("answer_idle_ms", limits.answer_idle_ms),
+            ] {
+                if ms == 0 {
+                    faults.push(Fault {
+                        key: format!("sites.{site}.gateway.limits.{name}"),
+                        what: "nothing is done in no time".into(),
+                        fix: format!("leave {name} out, or write a number of milliseconds"),
+                    });
+                }
             }
             if !config.gateway.health_path.starts_with('/') {
                 faults.push(Fault {

@@ -227,7 +227,7 @@ impl Core {
         if (ejected + 1) * 2 > healthy || !record.is_healthy() || record.ejected.is_some() {
             return;
         }
-        let for_ms = config.ejection.for_ms;
+        let for_ms = config.circuit_breaker.for_ms;
         if now_ms.saturating_sub(record.ejection_ended_ms) > for_ms.saturating_mul(10) {
             record.ejections = 0;
         }
@@ -235,7 +235,7 @@ impl Core {
         let until_ms = now_ms.saturating_add(for_ms.saturating_mul(longer));
         record.ejections += 1;
         record.ejected = Some(Ejected { at_ms: now_ms, until_ms, checked: false });
-        let why = Some(format!("{} requests in a row failed on it", config.ejection.failures));
+        let why = Some(format!("{} requests in a row failed on it", config.circuit_breaker.failures));
         effects.push(Effect::Tell { key, state: TargetState::Unhealthy, why });
         effects.push(Effect::Publish);
     }

@@ -27,6 +27,33 @@ pub(crate) struct Share {
     pub(crate) turn: Cell<usize>,
     /// Requests that one thread may have under way at one target; 0: any number.
     pub(crate) requests_max: u32,
+    /// How many reads may be sent once more.
+    pub(crate) retries: Retries,
+}
+
+/// A budget of repetitions: a share of the requests, with some in hand for the moment at which a target is lost.
+pub(crate) struct Retries {
+    /// In hundredths of a repetition.
+    credit: Cell<u32>,
+}
+
+impl Retries {
+    const ONE: u32 = 100;
+    /// What a thread begins with, and the most that it saves.
+    const FIRST: u32 = 10 * Retries::ONE;
+    const MOST: u32 = 100 * Retries::ONE;
+
+    /// A request has come of which a repetition would be one of so many percent.
+    pub(crate) fn asked(&self, percent: u32) {
+        self.credit.set(self.credit.get().saturating_add(percent).min(Retries::MOST));
+    }
+
+    /// Takes one repetition, if there is one.
+    pub(crate) fn take(&self) -> bool {
+        let left = self.credit.get().checked_sub(Retries::ONE);
+        self.credit.set(left.unwrap_or(self.credit.get()));
+        left.is_some()
+    }
 }
 
 /// What a thread counts of one target.
@@ -66,8 +93,8 @@ impl Shares {
                     under_way: Cell::new(0),
                     credit: Cell::new(0),
                     failures: Cell::new(0),
-                    failures_max: group.config.ejection.failures,
-                    on_5xx: group.config.ejection.on_5xx,
+                    failures_max: group.config.circuit_breaker.failures,
+                    on_5xx: group.config.circuit_breaker.on_5xx,
                     report: report.clone(),
                     counted: metrics.target(&group.config.name, &target.identity.name),
                 })
@@ -81,6 +108,7 @@ impl Shares {
                 slots: group.fit.iter().map(slot).collect(),
                 turn: Cell::new(old.map_or(0, |s| s.turn.get())),
                 requests_max: group.config.requests_max.div_ceil(threads),
+                retries: Retries { credit: Cell::new(old.map_or(Retries::FIRST, |s| s.retries.credit.get())) },
                 name,
             }
         };
@@ -112,9 +140,9 @@ impl Shares {
 
 impl Slot {
     fn is(&self, target: &Target, group: &Group) -> bool {
-        let ejection = &group.config.ejection;
+        let breaker = &group.config.circuit_breaker;
         self.key.address == target.address
-            && (self.failures_max, self.on_5xx) == (ejection.failures, ejection.on_5xx)
+            && (self.failures_max, self.on_5xx) == (breaker.failures, breaker.on_5xx)
     }
 
     /// A request begins.
@@ -163,5 +191,24 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.under_way.set(self.0.under_way.get().saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_request_in_five_may_be_a_repetition_and_some_are_in_hand() {
+        let budget = Retries { credit: Cell::new(Retries::FIRST) };
+        let at_once = |most: usize| (0..most).filter(|_| budget.take()).count();
+        assert_eq!(at_once(100), 10);
+        let in_a_row = (0..100).filter(|_| {
+            budget.asked(20);
+            budget.take()
+        });
+        assert_eq!(in_a_row.count(), 20);
+        (0..10_000).for_each(|_| budget.asked(20));
+        assert_eq!(at_once(1_000), 100);
     }
 }

@@ -210,7 +210,7 @@ async fn a_target_on_which_requests_break_is_left_out_until_a_check_succeeds() {
     });
     let app = App::start().await;
     let stage = stage(&[at, app.address], |g| {
-        (g.ejection.failures, g.ejection.for_ms) = (3, 2_000);
+        (g.circuit_breaker.failures, g.circuit_breaker.for_ms) = (3, 2_000);
         g.health_check.interval_ms = 50;
     })
     .await;

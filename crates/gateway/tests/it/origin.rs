@@ -2,10 +2,7 @@
 
 use model::topology::edge::Cidr;
 
-use crate::{
-    agent::serving,
-    stage::{Stage, only},
-};
+use crate::{agent::serving, stage::Stage};
 
 async fn stage(trusted: &[&str]) -> Stage {
     let trusted = trusted.iter().map(|t| Cidr::try_from((*t).to_owned()).unwrap()).collect();
@@ -69,14 +66,9 @@ async fn a_trace_goes_on_and_where_there_is_none_one_begins() {
 async fn the_other_gateway_says_who_the_visitor_is_and_is_believed() {
     // Two gateways: the one here is not primary and passes on to the one there.
     let there = Stage::new(serving("nhn", 7), |c| c.gate = false).await;
-    let mut says = serving("nhn", 7);
-    says.site = model::Site::new("aws");
-    let here = Stage::new(says, |c| {
-        c.gate = false;
-        c.site = model::Site::new("aws");
-        c.peer = there.gateway;
+    let here = Stage::new(serving("aws", 7), |c| {
+        (c.gate, c.peer) = (false, there.gateway);
         c.trusted_proxies = vec![Cidr::try_from("127.0.0.0/8".to_owned()).unwrap()];
-        only(c, &[]);
     })
     .await;
     let text = here.ask(ASKED).await.text();

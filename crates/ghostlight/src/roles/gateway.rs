@@ -40,7 +40,7 @@ pub(crate) fn run(config: &Path, site: Site) -> anyhow::Result<ExitCode> {
         gate: edge.gate,
         hold_max_ms: loaded.value.policy.hold_max_ms,
         admin_token: topology::secret(&loaded, &loaded.value.secrets.admin_token)?,
-        limits: Limits { body_bytes_max: edge.body_bytes_max, ..Limits::default() },
+        limits: Limits { body_bytes_max: edge.body_bytes_max, ..edge.limits.clone() },
         spill: SpillLimits::default(),
         access: edge.access_log.as_ref().map(|log| access::Settings {
             file: loaded.folder().join(&log.file),

@@ -21,12 +21,15 @@
 //! group.
 
 mod faults;
+mod limits;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::Site;
+
+pub use limits::Limits;
 
 /// The group that takes what no rule takes.
 pub const DEFAULT_GROUP: &str = "default";
@@ -63,7 +66,15 @@ pub struct TargetGroup {
     pub health_check: HealthCheck,
     /// When a target is left out because visitors' requests fail on it.
     #[serde(default)]
-    pub ejection: Ejection,
+    pub circuit_breaker: CircuitBreaker,
+    /// Whether a read (GET, HEAD or OPTIONS without a body, its answer not held) is sent once more when its target breaks
+    /// the connection before it has answered. Writes never are, whatever this says.
+    #[serde(default = "yes")]
+    pub retry_reads: bool,
+    /// So many of a hundred requests may be such repetitions; beyond that they fail, so that a group in trouble is not
+    /// given more to do.
+    #[serde(default = "retry_percent_max")]
+    pub retry_percent_max: u32,
     /// When no target is fit: use them all (`true`), or answer 503 (`false`).
     #[serde(default = "yes")]
     pub fail_open: bool,
@@ -215,12 +226,13 @@ impl fmt::Display for Matcher {
     }
 }
 
-/// When a target is left out because visitors' requests fail on it: it refuses or breaks connections, or does not answer
-/// in time. It comes back when the time is over and a check has succeeded since; at least half of a group's fit targets
-/// are never left out.
+/// A circuit breaker for each target. It opens when visitors' requests fail on the target: it refuses or breaks
+/// connections, or does not answer in time. While it is open the target is left out. When its time is over it is half open:
+/// the next health check, not a visitor, tries it, and closes it by a success. At least half of a group's fit targets are
+/// never left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Ejection {
+pub struct CircuitBreaker {
     /// So many failures in a row, seen by one thread; 0: never.
     pub failures: u32,
     /// For how long at first, in milliseconds; twice as long each time it happens again soon, up to ten times.
@@ -229,9 +241,9 @@ pub struct Ejection {
     pub on_5xx: bool,
 }
 
-impl Default for Ejection {
+impl Default for CircuitBreaker {
     fn default() -> Self {
-        Ejection { failures: 5, for_ms: 1_000, on_5xx: false }
+        CircuitBreaker { failures: 5, for_ms: 1_000, on_5xx: false }
     }
 }
 
@@ -421,7 +433,9 @@ impl TargetGroup {
             slow_start_ms: 0,
             deregistration_delay_ms: deregistration_delay_ms(),
             health_check: HealthCheck::default(),
-            ejection: Ejection::default(),
+            circuit_breaker: CircuitBreaker::default(),
+            retry_reads: true,
+            retry_percent_max: retry_percent_max(),
             fail_open: true,
             requests_max: 0,
         }
@@ -470,6 +484,10 @@ fn one() -> u32 {
 
 fn plain() -> String {
     "text/plain".to_owned()
+}
+
+fn retry_percent_max() -> u32 {
+    20
 }
 
 fn deregistration_delay_ms() -> u64 {

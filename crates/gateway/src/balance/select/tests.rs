@@ -210,7 +210,7 @@ fn a_cookie_binds_a_visitor_and_leads_to_the_counterpart_at_the_other_site() {
 
 #[test]
 fn failures_in_a_row_are_told_and_an_answer_breaks_the_row() {
-    let mut stage = Stage::new(&[1, 1], |g| g.ejection.failures = 3);
+    let mut stage = Stage::new(&[1, 1], |g| g.circuit_breaker.failures = 3);
     let fail = |times| (0..times).for_each(|_| stage.begin(0).failed());
     fail(2);
     stage.begin(0).answered(hyper::StatusCode::INTERNAL_SERVER_ERROR);
@@ -219,7 +219,7 @@ fn failures_in_a_row_are_told_and_an_answer_breaks_the_row() {
     stage.begin(0).failed();
     let told = stage.report.try_recv().unwrap();
     assert!(matches!(told, health::Event::Failing(key) if key.address.port() == 1));
-    let mut on_5xx = Stage::new(&[1, 1], |g| (g.ejection.failures, g.ejection.on_5xx) = (1, true));
+    let mut on_5xx = Stage::new(&[1, 1], |g| (g.circuit_breaker.failures, g.circuit_breaker.on_5xx) = (1, true));
     on_5xx.begin(1).answered(hyper::StatusCode::SERVICE_UNAVAILABLE);
     assert!(on_5xx.report.try_recv().is_ok());
 }

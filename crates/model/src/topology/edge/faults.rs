@@ -146,11 +146,18 @@ fn group_faults(faults: &mut Faults, group: &TargetGroup, at: &dyn Fn(&str) -> S
             );
         }
     }
-    if group.ejection.failures > 0 && group.ejection.for_ms == 0 {
+    if group.circuit_breaker.failures > 0 && group.circuit_breaker.for_ms == 0 {
         faults.add(
-            at("ejection"),
+            at("circuit_breaker"),
             "for_ms = 0 leaves nothing out".into(),
             "write for_ms = 1000, or failures = 0 to turn it off",
+        );
+    }
+    if group.retry_percent_max > 100 {
+        faults.add(
+            at("retry_percent_max"),
+            format!("{} of a hundred requests cannot be repetitions", group.retry_percent_max),
+            "write 0 to 100",
         );
     }
     let mut seen = HashSet::new();

@@ -1,0 +1,263 @@
+//! Phases 5 and 6: where a request goes, a connection there, and sending it, once.
+//!
+//! When something fails on the way, what may be done depends on what has been sent:
+//!
+//! | what happened | a write | a read |
+//! |---|---|---|
+//! | no target accepts | others are tried, again and again, for `accept_ms` | as a write |
+//! | the connection had ended before a byte was sent | another connection, within `accept_ms` | as a write |
+//! | it broke after a byte was sent, before an answer | never again: 503 `unknown` | once more, if the group's budget allows |
+//! | no answer in time | never again: 503 `unknown` | never again: it would only double the load |
+//!
+//! A *read* here is a GET, HEAD or OPTIONS without a body whose answer is not held; see `docs/decisions/0012`.
+//!
+//! Always true here: a write of which a byte was sent is never sent again.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
+
+use hyper::{
+    Request,
+    header::{self, HeaderValue},
+};
+use model::Epoch;
+use runtime::clock::Boot;
+use tokio::time::Instant;
+
+use crate::{
+    access::Trace,
+    balance::{Shares, select},
+    body::{Upload, VisitorBody},
+    listen::Edge,
+    peer,
+    refusal::{NotSent, Refusal, Unknown, WhyUnknown},
+    request::{Answered, Asked, Route},
+    route::Destination,
+    upstream::{self, Failed, Patience},
+};
+
+/// After all fit targets have refused a connection.
+const BETWEEN_ROUNDS: Duration = Duration::from_millis(50);
+
+/// A connection, the cookie that binds the visitor to its target, the epoch if it leads to a target here, and how long an
+/// answer may take.
+type Connected = (upstream::Connection, Option<HeaderValue>, Option<Epoch>, Duration);
+
+/// Chooses, connects, sends.
+///
+/// While a connection is being made nothing is sent; if the agent says something new meanwhile, the choice is made
+/// again. So a request that waits for a dead peer is served here the moment this site is promoted.
+pub(crate) async fn forward(
+    edge: &Rc<Edge>,
+    asked: Asked,
+    route: Route,
+    trace: &Trace,
+) -> Result<Answered, Refusal> {
+    let Asked { mut request, source, forwarded, writes, held, .. } = asked;
+    let limits = &edge.settings.limits;
+    if held && edge.gate.held() >= limits.held_max {
+        return Err(Refusal::NotSent(NotSent::Full));
+    }
+    let may_repeat = !held && !writes && route.counts_for_retries() && is_repeatable(&request);
+    let mut copy = may_repeat.then(|| copy_of(&request));
+    let mut broken = None;
+    let give_up = Instant::now() + Duration::from_millis(limits.accept_ms);
+    loop {
+        let (connection, cookie, epoch, within) =
+            connect(edge, &route, &request, source, forwarded, broken).await?;
+        if epoch.is_none() {
+            edge.metrics.forwarded.inc();
+            edge.stamp.put(request.headers_mut(), source);
+        }
+        let address = connection.address();
+        trace.sent_to(address);
+        let upload = request.body().progress();
+        let patience = Patience { head: within, idle: Duration::from_millis(limits.answer_idle_ms) };
+        let why = match connection.exchange(request, patience).await {
+            Ok(mut response) => {
+                if let Some(cookie) = cookie {
+                    response.headers_mut().append(header::SET_COOKIE, cookie);
+                }
+                return Ok(Answered { response, epoch });
+            }
+            // The pooled connection had ended, unnoticed until now. Nothing was sent.
+            Err(Failed::Returned(again)) => {
+                if Instant::now() >= give_up {
+                    return Err(Refusal::NotSent(NotSent::NoTarget));
+                }
+                request = *again;
+                peer::Stamp::take_off(request.headers_mut());
+                continue;
+            }
+            Err(Failed::Broke(why)) => {
+                if let Some(again) = copy.take().filter(|_| route.may_retry()) {
+                    tracing::debug!(%address, "a read is sent once more: {why}");
+                    edge.metrics.retried.inc();
+                    (request, broken) = (again, Some(address));
+                    continue;
+                }
+                why
+            }
+            Err(Failed::Late(why)) => why,
+        };
+        tracing::debug!(%address, "no answer from upstream: {why}");
+        return Err(match upload.get() {
+            Upload::TooLarge => Refusal::TooLarge,
+            Upload::Stalled => Refusal::Stalled,
+            Upload::Broken => Refusal::BadRequest("The body of the request is malformed."),
+            _ => broke_off(epoch.unwrap_or_else(|| edge.epoch()), WhyUnknown::Upstream, writes),
+        });
+    }
+}
+
+/// Something was sent, and what became of it is not known.
+pub(crate) fn broke_off(epoch: Epoch, why: WhyUnknown, writes: bool) -> Refusal {
+    Refusal::Unknown(Unknown { why, epoch, position: None, marks_client: writes })
+}
+
+/// Nothing of it is consumed by sending it.
+fn is_repeatable(request: &Request<VisitorBody>) -> bool {
+    request.body().progress().get() == Upload::Complete && !request.headers().contains_key(header::UPGRADE)
+}
+
+fn copy_of(request: &Request<VisitorBody>) -> Request<VisitorBody> {
+    let mut copy = Request::new(request.body().ended());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+impl Route {
+    /// Takes this request into account for the share of repetitions that its group allows; whether there is one.
+    fn counts_for_retries(&self) -> bool {
+        self.group.and_then(|place| self.shares.at(place)).is_some_and(|(group, share)| {
+            share.retries.asked(group.config.retry_percent_max);
+            group.config.retry_reads && group.config.retry_percent_max > 0
+        })
+    }
+
+    /// Takes one repetition from the group's budget, if there is one left.
+    fn may_retry(&self) -> bool {
+        self.group.and_then(|place| self.shares.at(place)).is_some_and(|(_, share)| share.retries.take())
+    }
+}
+
+/// A connection to where the request goes now.
+async fn connect(
+    edge: &Rc<Edge>,
+    route: &Route,
+    request: &Request<VisitorBody>,
+    source: IpAddr,
+    forwarded: bool,
+    broken: Option<SocketAddr>,
+) -> Result<Connected, Refusal> {
+    let answer_within = Duration::from_millis(edge.settings.limits.answer_ms);
+    loop {
+        let changed = edge.changed.notified();
+        let destination = edge.destination(forwarded);
+        let connecting = async {
+            match destination {
+                Destination::Nowhere => Err(Refusal::NotSent(NotSent::Loop)),
+                Destination::Local(epoch) => {
+                    let (connection, cookie) = connect_local(edge, route, request, source, broken).await?;
+                    Ok((connection, cookie, Some(epoch), answer_within))
+                }
+                Destination::Peer => {
+                    let within = peer::answer_within(answer_within, edge.settings.hold_max_ms);
+                    connect_peer(edge).await.map(|c| (c, None, None, within))
+                }
+            }
+        };
+        let connected = tokio::select! {
+            biased;
+            connected = connecting => Some(connected),
+            () = changed => None,
+        };
+        // Something new is known: what was chosen, or what failed, may be out of date.
+        if edge.destination(forwarded) != destination {
+            continue;
+        }
+        if let Some(connected) = connected {
+            return connected;
+        }
+    }
+}
+
+/// A connection to a fit target of the group that accepts one, and the cookie that binds the visitor to it. Round after
+/// round for `accept_ms`, because an instance that is being restarted or is busy for a moment is no reason to turn a
+/// visitor away. `broken`: the target that broke off this request a moment ago is asked last.
+async fn connect_local(
+    edge: &Edge,
+    route: &Route,
+    request: &Request<VisitorBody>,
+    source: IpAddr,
+    broken: Option<SocketAddr>,
+) -> Result<(upstream::Connection, Option<HeaderValue>), Refusal> {
+    let limits = &edge.settings.limits;
+    let give_up = Instant::now() + Duration::from_millis(limits.accept_ms);
+    let mut avoid = broken;
+    loop {
+        // Targets may have come and gone meanwhile, and the group may stand at another place.
+        let shares = edge.shares();
+        let Some((group, share)) = route.place_in(&shares).and_then(|place| shares.at(place)) else {
+            return Err(Refusal::NotSent(NotSent::NoTarget));
+        };
+        let (headers, path) = (request.headers(), request.uri().path());
+        let asking = select::Asking { headers, path, source, now_ms: Boot::now().as_ms() };
+        let avoided = avoid.take().and_then(|at| group.fit.iter().position(|t| t.address == at));
+        let mut tried = Vec::from_iter(avoided);
+        while let Some(at) = share.choose(group, &asking, &tried) {
+            let (Some(slot), Some(target)) = (share.slots.get(at), group.fit.get(at)) else { break };
+            let in_flight = slot.begin();
+            let within = Duration::from_millis(limits.connect_ms);
+            match edge.pool.connection(slot.address(), within).await {
+                Ok(connection) => {
+                    let cookie = target.identity.set_cookie.as_ref();
+                    let cookie = cookie.filter(|_| !select::is_bound_to(group, at, headers)).cloned();
+                    return Ok((connection.counted(in_flight), cookie));
+                }
+                Err(e) => {
+                    in_flight.failed();
+                    tried.push(at);
+                    edge.metrics.connect_failures.inc();
+                    tracing::debug!(address = %slot.address(), "target does not accept: {e}");
+                }
+            }
+        }
+        if avoided.is_some() && tried.len() == 1 {
+            // There is no other, or none has room: it is asked after all.
+            continue;
+        }
+        if tried.is_empty() && !group.fit.is_empty() {
+            return Err(Refusal::NotSent(NotSent::Full));
+        }
+        if Instant::now() >= give_up {
+            return Err(Refusal::NotSent(NotSent::NoTarget));
+        }
+        tokio::time::sleep(BETWEEN_ROUNDS).await;
+    }
+}
+
+impl Route {
+    /// The group's place in `shares`, which may be newer than those in which it was chosen.
+    fn place_in(&self, shares: &Rc<Shares>) -> Option<usize> {
+        if Rc::ptr_eq(shares, &self.shares) {
+            return self.group;
+        }
+        let (group, _) = self.shares.at(self.group?)?;
+        shares.place(&group.config.name)
+    }
+}
+
+async fn connect_peer(edge: &Edge) -> Result<upstream::Connection, Refusal> {
+    edge.pool.connection(edge.settings.peer, peer::CONNECT_WITHIN).await.map_err(|e| {
+        edge.metrics.connect_failures.inc();
+        tracing::debug!("the peer's gateway does not accept: {e}");
+        Refusal::NotSent(NotSent::NoPeer)
+    })
+}

@@ -29,6 +29,7 @@ mod keys;
 mod listen;
 mod metrics;
 mod origin;
+mod page;
 pub mod park;
 mod parking;
 mod peer;

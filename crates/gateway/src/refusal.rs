@@ -10,7 +10,12 @@ use hyper::{
 };
 use model::{Epoch, Position};
 
-use crate::{body::AnswerBody, headers::OUTCOME, hold::Why};
+use crate::{
+    body::AnswerBody,
+    headers::OUTCOME,
+    hold::Why,
+    page::{self, Kind, Language, Page},
+};
 
 /// Why there is no answer of the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,23 +142,37 @@ impl Refusal {
         }
     }
 
+    fn page(&self, words: &Words, language: Language, reload: bool) -> Page {
+        let kind = match self {
+            Refusal::NotSent(_) if reload => Kind::WaitsHere,
+            Refusal::NotSent(_) => Kind::MayRepeat,
+            Refusal::Unknown(_) => Kind::MustLook,
+            _ => Kind::Refused,
+        };
+        Page { ko: words.ko, en: words.en, code: words.code, kind, language }
+    }
+
     /// The answer, in the form that `asked` prefers. `reload`: a browser may fetch the page again by itself.
     pub(crate) fn answer(&self, asked: &Prefers, reload: bool) -> Response<AnswerBody> {
         let words = self.words();
         let outcome = self.outcome();
-        let (content_type, text) = if asked.html {
-            let reload = reload && matches!(self, Refusal::NotSent(_));
-            ("text/html; charset=utf-8", page(&words, reload))
+        let (content_type, text, again_s) = if asked.html {
+            let (text, again_s) = self.page(&words, asked.language, reload).write(rand::random());
+            ("text/html; charset=utf-8", text, again_s)
         } else {
-            ("application/json", json(&words, outcome))
+            ("application/json", json(&words, outcome), None)
         };
         let mut response = Response::new(AnswerBody::from(bytes::Bytes::from(text)));
         *response.status_mut() = words.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if asked.html {
+            let policy = HeaderValue::from_static(page::CONTENT_SECURITY_POLICY);
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
         if let Some(outcome) = outcome {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(again_s.unwrap_or(1)));
             headers.insert(OUTCOME, HeaderValue::from_static(outcome));
         }
         // What is left of an unread or ambiguous request must not be taken for the next one.
@@ -168,13 +187,18 @@ impl Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Prefers {
     html: bool,
+    language: Language,
 }
 
 impl Prefers {
     /// Browsers name `text/html` when they navigate; all others get JSON.
     pub(crate) fn of(headers: &HeaderMap) -> Prefers {
         let names_html = |v: &HeaderValue| v.to_str().is_ok_and(|v| v.contains("text/html"));
-        Prefers { html: headers.get_all(header::ACCEPT).iter().any(names_html) }
+        let language = headers.get(header::ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        Prefers {
+            html: headers.get_all(header::ACCEPT).iter().any(names_html),
+            language: Language::of(language),
+        }
     }
 }
 
@@ -183,20 +207,6 @@ fn json(words: &Words, outcome: Option<&str>) -> String {
     let outcome = outcome.map(|o| format!(r#","outcome":"{o}""#)).unwrap_or_default();
     let Words { code, en, ko, .. } = words;
     format!(r#"{{"error":"{code}","message":"{en}","message_ko":"{ko}"{outcome}}}"#)
-}
-
-fn page(words: &Words, reload: bool) -> String {
-    let reload = if reload { r#"<meta http-equiv="refresh" content="2">"# } else { "" };
-    let Words { ko, en, .. } = words;
-    format!(
-        r#"<!doctype html>
-<html lang="ko"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">{reload}
-<title>잠시만 기다려 주세요 · One moment, please</title>
-<style>body{{font:18px/1.6 system-ui,sans-serif;margin:20vh auto;max-width:34em;padding:0 1em;color:#222;background:#fafafa}}
-p+p{{color:#555}}@media(prefers-color-scheme:dark){{body{{color:#eee;background:#181818}}p+p{{color:#aaa}}}}</style></head>
-<body><main><p>{ko}</p><p lang="en">{en}</p></main></body></html>
-"#
-    )
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod desync;
 mod gate;
 mod load;
 mod origin;
+mod page;
 mod parking;
 mod proxy;
 mod retries;

@@ -57,8 +57,8 @@ async fn stage(words: &'static str, adjust: impl FnOnce(&mut gateway::Config)) -
 async fn a_read_whose_target_breaks_is_sent_once_more_elsewhere() {
     let (stage, read, app) = stage("", |_| {}).await;
     for method in ["GET", "HEAD", "OPTIONS"] {
-        let answer = stage.send(&format!("{method} /p?q=1 HTTP/1.1\r\nHost: a\r\nX-Mine: 1\r\n\r\n")).await;
-        let mut answer = answer;
+        let text = format!("{method} /p?q=1 HTTP/1.1\r\nHost: a\r\nX-Mine: 1\r\n\r\n");
+        let mut answer = stage.send(&text).await;
         answer.until(b"\r\n\r\n").await;
         assert!(answer.taken().starts_with(b"HTTP/1.1 200 "), "{method}");
     }

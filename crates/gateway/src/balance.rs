@@ -13,6 +13,7 @@
 //! Targets come from the configuration or from `PUT /v1/target-groups/…`, as whole lists ([`Event::Targets`]). Whatever
 //! else knows targets (names in DNS, Kubernetes endpoints) needs to say no more than that.
 
+mod check;
 pub(crate) mod health;
 pub(crate) mod select;
 mod share;

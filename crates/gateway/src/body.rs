@@ -9,7 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::{
+    HeaderMap,
+    body::{Body, Frame, Incoming, SizeHint},
+};
 use model::topology::edge::Limits;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -182,6 +185,18 @@ pub(crate) enum AnswerBody {
     Streamed(upstream::Answer),
     /// Held answers that were large.
     Spilled(spill::Reader),
+    /// A held answer with something behind its body: gRPC's status.
+    Trailed(Box<AnswerBody>, Option<HeaderMap>),
+}
+
+impl AnswerBody {
+    /// With trailers behind it, if there are any.
+    pub(crate) fn trailed(self, trailers: Option<HeaderMap>) -> AnswerBody {
+        match trailers {
+            Some(trailers) => AnswerBody::Trailed(Box::new(self), Some(trailers)),
+            None => self,
+        }
+    }
 }
 
 impl From<Bytes> for AnswerBody {
@@ -205,6 +220,10 @@ impl Body for AnswerBody {
             AnswerBody::Spilled(reader) => {
                 reader.poll_chunk(cx).map(|c| c.map(|r| r.map(Frame::data).map_err(Into::into)))
             }
+            AnswerBody::Trailed(body, trailers) => match ready!(Pin::new(&mut **body).poll_frame(cx)) {
+                None => Poll::Ready(trailers.take().map(|t| Ok(Frame::trailers(t)))),
+                frame => Poll::Ready(frame),
+            },
         }
     }
 
@@ -214,6 +233,7 @@ impl Body for AnswerBody {
             AnswerBody::Whole(bytes) => bytes.is_none(),
             AnswerBody::Streamed(answer) => answer.is_end_stream(),
             AnswerBody::Spilled(reader) => reader.left_bytes() == 0,
+            AnswerBody::Trailed(body, trailers) => trailers.is_none() && body.is_end_stream(),
         }
     }
 
@@ -223,6 +243,8 @@ impl Body for AnswerBody {
             AnswerBody::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             AnswerBody::Streamed(answer) => answer.size_hint(),
             AnswerBody::Spilled(reader) => SizeHint::with_exact(reader.left_bytes()),
+            // Over HTTP/1.1 trailers come behind chunks, never behind a length.
+            AnswerBody::Trailed(..) => SizeHint::default(),
         }
     }
 }

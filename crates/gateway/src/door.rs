@@ -166,7 +166,7 @@ async fn serve_http2(
 
 /// Runs the streams of a connection on the thread that has it.
 #[derive(Clone, Copy)]
-struct Local;
+pub(crate) struct Local;
 
 impl<F: Future + 'static> Executor<F> for Local {
     fn execute(&self, stream: F) {

@@ -36,7 +36,7 @@ use crate::{
     refusal::{NotSent, Refusal, Unknown, WhyUnknown},
     request::{Answered, Asked, Route},
     route::Destination,
-    upstream::{self, Failed, Patience},
+    upstream::{self, Failed, Patience, Spoken},
 };
 
 /// After all fit targets have refused a connection.
@@ -56,7 +56,7 @@ pub(crate) async fn forward(
     route: Route,
     trace: &Trace,
 ) -> Result<Answered, Refusal> {
-    let Asked { mut request, source, forwarded, writes, held, .. } = asked;
+    let Asked { mut request, source, forwarded, writes, held, takes_trailers, .. } = asked;
     let limits = &edge.settings.limits;
     if held && edge.gate.held() >= limits.held_max {
         return Err(Refusal::NotSent(NotSent::Full));
@@ -72,6 +72,7 @@ pub(crate) async fn forward(
             edge.metrics.forwarded.inc();
             edge.stamp.put(request.headers_mut(), source);
         }
+        connection.protocol().suit(&mut request, takes_trailers);
         let address = connection.address();
         trace.sent_to(address);
         let upload = request.body().progress();
@@ -215,7 +216,7 @@ async fn connect_local(
             let (Some(slot), Some(target)) = (share.slots.get(at), group.fit.get(at)) else { break };
             let in_flight = slot.begin();
             let within = Duration::from_millis(limits.connect_ms);
-            match edge.pool.connection(slot.address(), within).await {
+            match edge.pool.connection(slot.address(), group.config.protocol.into(), within).await {
                 Ok(connection) => {
                     let cookie = target.identity.set_cookie.as_ref();
                     let cookie = cookie.filter(|_| !select::is_bound_to(group, at, headers)).cloned();
@@ -255,7 +256,7 @@ impl Route {
 }
 
 async fn connect_peer(edge: &Edge) -> Result<upstream::Connection, Refusal> {
-    edge.pool.connection(edge.settings.peer, peer::CONNECT_WITHIN).await.map_err(|e| {
+    edge.pool.connection(edge.settings.peer, Spoken::Http1, peer::CONNECT_WITHIN).await.map_err(|e| {
         edge.metrics.connect_failures.inc();
         tracing::debug!("the peer's gateway does not accept: {e}");
         Refusal::NotSent(NotSent::NoPeer)

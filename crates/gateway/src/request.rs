@@ -97,6 +97,8 @@ pub(crate) struct Asked {
     pub(crate) held: bool,
     /// Its client carries our cookie.
     marked: bool,
+    /// It wants trailers, as gRPC does.
+    pub(crate) takes_trailers: bool,
 }
 
 /// The target group that a rule chose.
@@ -229,7 +231,8 @@ fn identify(edge: &Edge, visitor: &Visitor, request: Request<Incoming>) -> Resul
     let trusted = &edge.settings.trusted_proxies;
     let source = if forwarded { headers::source(request.headers()) } else { None };
     let source = source.unwrap_or_else(|| origin::source(request.headers(), hop, trusted));
-    Ok(Asked { request, source, forwarded, upgrade, writes: false, held: false, marked: false })
+    let (writes, held, marked, takes_trailers) = (false, false, false, false);
+    Ok(Asked { request, source, forwarded, upgrade, writes, held, marked, takes_trailers })
 }
 
 /// Phase 2: off with what is the connection's or pretends to be ours; on with where it comes from.
@@ -248,6 +251,8 @@ fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
     }
     *request.version_mut() = Version::HTTP_11;
     let headers = request.headers_mut();
+    // The one word of `TE` that a gRPC server must hear. It says that trailers may be sent, and so they may: we pass them on.
+    asked.takes_trailers = headers.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
     headers::strip_hop_by_hop(headers);
     if asked.upgrade.is_some() {
         upgrade::ask(headers);
@@ -365,12 +370,13 @@ async fn keep(
     headers::strip_hop_by_hop(&mut parts.headers);
     headers::strip_ours(&mut parts.headers, None);
     let mut buffer = Buffer::new(edge.settings.spill.clone());
+    let mut trailers = None;
     let read_all = async {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| (WhyUnknown::Upstream, e.to_string()))?;
-            // Trailers of a held answer are dropped.
-            if let Ok(piece) = frame.into_data() {
-                buffer.push(piece).await.map_err(|e| (WhyUnknown::Keeping, e.to_string()))?;
+            match frame.into_data() {
+                Ok(piece) => buffer.push(piece).await.map_err(|e| (WhyUnknown::Keeping, e.to_string()))?,
+                Err(frame) => trailers = frame.into_trailers().ok(),
             }
         }
         buffer.finish().await.map_err(|e| (WhyUnknown::Keeping, e.to_string()))
@@ -393,7 +399,11 @@ async fn keep(
             AnswerBody::Spilled(reader)
         }
     };
-    Ok(Response::from_parts(parts, body))
+    if trailers.is_some() {
+        // A length and trailers exclude each other over HTTP/1.1; gRPC sends none.
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
+    Ok(Response::from_parts(parts, body.trailed(trailers)))
 }
 
 /// Phases 8 and 9's clock: wait for the gate, and look at the lease once more before the answer goes.

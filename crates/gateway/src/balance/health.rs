@@ -15,7 +15,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use model::{
     gateway::{TargetReason, TargetState, TargetStatus},
-    topology::edge::{self, HealthCheck, Routing, TargetGroup},
+    topology::edge::{self, HealthCheck, Protocol, Routing, TargetGroup},
 };
 
 use super::{Group, Identity, Snapshot, Target, cookie_name};
@@ -59,8 +59,8 @@ pub(crate) enum Event {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
-    /// Check this target from now on, at once and again and again. Replaces an earlier order.
-    Watch(Key, HealthCheck),
+    /// Check this target from now on, at once and again and again, in the language it speaks. Replaces an earlier order.
+    Watch(Key, HealthCheck, Protocol),
     /// Check it no more.
     Unwatch(Key),
     /// Threads must hear of this: [`Core::snapshot`].
@@ -172,7 +172,9 @@ impl Core {
                 targets: Vec::new(),
             };
             let rewatch = old.as_ref().is_some_and(|old| {
-                old.used != known.used || old.config.health_check != known.config.health_check
+                old.used != known.used
+                    || old.config.health_check != known.config.health_check
+                    || old.config.protocol != known.config.protocol
             });
             known.targets = old.map(|old| old.targets).unwrap_or_default();
             known.set_targets(now_ms, targets, effects);
@@ -291,7 +293,7 @@ impl Known {
             self.targets.retain(|t| t.target.address != target.address);
             if self.used {
                 let key = Key { group: self.name.clone(), address: target.address };
-                effects.push(Effect::Watch(key, self.config.health_check.clone()));
+                effects.push(Effect::Watch(key, self.config.health_check.clone(), self.config.protocol));
             }
             self.targets.push(Record::new(target, identity, self.used));
         }
@@ -305,7 +307,7 @@ impl Known {
                 if record.state == TargetState::Unused {
                     (record.state, record.miss) = (TargetState::Initial, Some(Miss::initial()));
                 }
-                effects.push(Effect::Watch(key, self.config.health_check.clone()));
+                effects.push(Effect::Watch(key, self.config.health_check.clone(), self.config.protocol));
             } else {
                 record.state = TargetState::Unused;
                 effects.push(Effect::Unwatch(key));

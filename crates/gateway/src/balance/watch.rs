@@ -1,27 +1,22 @@
 //! Drives the one [`Core`]: gathers what happens, lets the core decide, checks targets as it says, and publishes whole
 //! snapshots.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::{Request, client::conn::http1, header};
-use hyper_util::rt::TokioIo;
 use model::{
-    gateway::{TargetReason, TargetState},
-    topology::edge::{HealthCheck, Routing},
+    gateway::TargetState,
+    topology::edge::{HealthCheck, Protocol, Routing},
 };
 use runtime::{clock::Boot, process::Shutdown};
 use tokio::{
-    net::TcpStream,
     sync::{mpsc, watch},
     time::MissedTickBehavior,
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Snapshot,
-    health::{Core, Effect, Event, Key, Miss},
+    Snapshot, check,
+    health::{Core, Effect, Event, Key},
 };
 
 /// Events that may wait. Checks wait for room; what serving threads tell is told again if there is none.
@@ -88,8 +83,8 @@ fn apply(
     let publish = effects.contains(&Effect::Publish);
     for effect in effects.drain(..) {
         match effect {
-            Effect::Watch(key, check) => {
-                let watching = tokio::spawn(keep_checking(key.clone(), check, tell.clone()));
+            Effect::Watch(key, check, protocol) => {
+                let watching = tokio::spawn(keep_checking(key.clone(), check, protocol, tell.clone()));
                 checks.insert(key, AbortOnDropHandle::new(watching));
             }
             Effect::Unwatch(key) => {
@@ -110,52 +105,15 @@ fn apply(
     }
 }
 
-async fn keep_checking(key: Key, config: HealthCheck, tell: mpsc::Sender<Event>) {
+async fn keep_checking(key: Key, config: HealthCheck, protocol: Protocol, tell: mpsc::Sender<Event>) {
     let mut interval = tokio::time::interval(Duration::from_millis(config.interval_ms));
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         let began_ms = Boot::now().as_ms();
-        let result = check(key.address, &config).await;
+        let result = check::check(key.address, &config, protocol).await;
         if tell.send(Event::Checked { key: key.clone(), began_ms, result }).await.is_err() {
             return;
-        }
-    }
-}
-
-/// One check on a connection of its own, so that it also tells whether the target still accepts any.
-async fn check(address: SocketAddr, config: &HealthCheck) -> Result<(), Miss> {
-    let failed = |why: String| Miss { reason: TargetReason::FailedHealthChecks, why };
-    let exchange = async {
-        let stream = TcpStream::connect(address).await.map_err(|e| failed(e.to_string()))?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(e.to_string()))?;
-        let request = Request::get(&config.path)
-            .header(header::HOST, address.to_string())
-            .header(header::USER_AGENT, "ghostlight-health")
-            .header(header::CONNECTION, "close")
-            .body(Empty::<Bytes>::new())
-            .map_err(|e| failed(e.to_string()))?;
-        let answer = sender.send_request(request);
-        tokio::pin!(answer, connection);
-        let answer = tokio::select! {
-            answer = &mut answer => answer,
-            // The connection may end just after delivering the answer.
-            _ = &mut connection => answer.await,
-        }
-        .map_err(|e| failed(e.to_string()))?;
-        let status = answer.status().as_u16();
-        if config.matcher.matches(status) {
-            return Ok(());
-        }
-        let why = format!("{} answered {status}, not {}", config.path, config.matcher);
-        Err(Miss { reason: TargetReason::ResponseCodeMismatch, why })
-    };
-    match tokio::time::timeout(Duration::from_millis(config.timeout_ms), exchange).await {
-        Ok(result) => result,
-        Err(_) => {
-            let why = format!("no answer within {} ms", config.timeout_ms);
-            Err(Miss { reason: TargetReason::Timeout, why })
         }
     }
 }

@@ -11,6 +11,7 @@ mod agent;
 mod balance;
 mod desync;
 mod gate;
+mod grpc;
 mod load;
 mod origin;
 mod page;

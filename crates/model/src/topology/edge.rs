@@ -46,6 +46,9 @@ pub struct TargetGroup {
     /// Of what `consistent_hash` makes its key.
     #[serde(default)]
     pub hash_on: HashOn,
+    /// What is spoken with its targets. Default: HTTP/1.1.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// Its targets at both sites. A gateway uses those of its own site.
     #[serde(default, rename = "target")]
     pub targets: Vec<Target>,
@@ -118,6 +121,22 @@ pub enum Algorithm {
     /// By a key of the request (`hash_on`): the same key, the same target, while it is fit. Few keys move when a target
     /// comes or goes.
     ConsistentHash,
+}
+
+/// What is spoken with the targets of a group, whatever the visitor speaks with us. Always without TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, known beforehand (h2c), many requests on one connection. WebSocket does not go through.
+    Http2,
+    /// HTTP/2 for gRPC: trailers go through in both directions, and targets are checked as gRPC wants it:
+    /// `health_check.path` is the method that is called (write `/grpc.health.v1.Health/Check` if they have it); a target
+    /// that does not know it (status 12) is alive. Behind the commit gate a call is answered when it has ended: streams of
+    /// answers come at once, and calls in which both sides speak in turn do not work there.
+    Grpc,
 }
 
 /// Of what `consistent_hash` makes its key.
@@ -427,6 +446,7 @@ impl TargetGroup {
             name: name.to_owned(),
             algorithm: Algorithm::default(),
             hash_on: HashOn::default(),
+            protocol: Protocol::default(),
             targets: Vec::new(),
             cross_zone: true,
             stickiness: None,

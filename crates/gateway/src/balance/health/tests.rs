@@ -137,7 +137,7 @@ fn a_target_that_is_taken_out_drains_and_is_forgotten_and_one_that_comes_back_is
     play.effects.clear();
     play.step(Event::Targets { group: "default".into(), targets: vec![target(2), target(3)] });
     assert!(play.effects.contains(&Effect::Unwatch(Play::key(1))), "{:?}", play.effects);
-    assert!(matches!(&play.effects[1], Effect::Watch(key, _) if key.address == at(3)), "{:?}", play.effects);
+    assert!(matches!(&play.effects[1], Effect::Watch(key, ..) if key.address == at(3)), "{:?}", play.effects);
     play.fit(&[2]);
     // A check that was under way says nothing any more.
     play.checked(1, true);
@@ -237,14 +237,14 @@ fn a_new_configuration_keeps_what_is_known_and_a_group_without_use_is_not_checke
     play.told(2, TargetState::Draining, Some(TargetReason::DeregistrationInProgress));
     play.told(9, TargetState::Unused, Some(TargetReason::NotInUse));
     let watched = play.effects.iter().filter_map(|e| match e {
-        Effect::Watch(key, _) => Some(key.address.port()),
+        Effect::Watch(key, ..) => Some(key.address.port()),
         _ => None,
     });
     assert_eq!(watched.collect::<Vec<_>>(), [3], "{:?}", play.effects);
     // Other checks: all are asked anew, and what is known stays until they answer.
     play.effects.clear();
     play.step(Event::Configured(group(&[1, 3], |g| g.health_check.path = "/other".into())));
-    let asked = |e: &&Effect| matches!(e, Effect::Watch(_, check) if check.path == "/other");
+    let asked = |e: &&Effect| matches!(e, Effect::Watch(_, check, _) if check.path == "/other");
     assert_eq!(play.effects.iter().filter(asked).count(), 2, "{:?}", play.effects);
     assert!(play.effects.contains(&Effect::Unwatch(Key { group: "spare".into(), address: at(9) })));
     play.fit(&[1]);

@@ -8,7 +8,6 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use runtime::process::Shutdown;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -70,13 +69,12 @@ enum Spoken {
     Http2(Box<TlsStream<TcpStream>>),
 }
 
-/// Serves a connection until it ends; after `shutdown` only the requests under way.
+/// Serves a connection until it ends; after the end was asked for only the requests under way.
 pub(crate) async fn connection(
     edge: Rc<Edge>,
     door: Rc<Door>,
     stream: TcpStream,
     address: SocketAddr,
-    shutdown: Shutdown,
 ) {
     let _open = Open::count(&edge.metrics.connections);
     let turned_away = match edge.pressure.admit(pressure::open(&edge.metrics)) {
@@ -92,7 +90,7 @@ pub(crate) async fn connection(
     }
     let greeted = tokio::select! {
         greeted = timeout(GREET_WITHIN, door.greet(stream, address)) => greeted,
-        () = shutdown.cancelled() => return,
+        () = edge.ending.may_close() => return,
     };
     let (spoken, address) = match greeted {
         Ok(Ok(greeted)) => greeted,
@@ -101,9 +99,9 @@ pub(crate) async fn connection(
     };
     let visitor = |secure| Visitor { address, heads: HeadWatch::framed(), secure, turned_away };
     let result = match spoken {
-        Spoken::Plain(stream) => serve_http1(edge, stream, visitor(false), shutdown).await,
-        Spoken::Tls(stream) => serve_http1(edge, stream, visitor(true), shutdown).await,
-        Spoken::Http2(stream) => serve_http2(edge, stream, visitor(true), shutdown).await,
+        Spoken::Plain(stream) => serve_http1(edge, stream, visitor(false)).await,
+        Spoken::Tls(stream) => serve_http1(edge, stream, visitor(true)).await,
+        Spoken::Http2(stream) => serve_http2(edge, stream, visitor(true)).await,
     };
     if let Err(e) = result {
         tracing::debug!(%address, "visitor's connection ended: {e}");
@@ -114,9 +112,9 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     edge: Rc<Edge>,
     stream: S,
     visitor: Visitor,
-    shutdown: Shutdown,
 ) -> hyper::Result<()> {
-    let limits = edge.settings.limits.clone();
+    let limits = edge.settings().limits.clone();
+    let ending = edge.ending.clone();
     let (stream, heads) = Watched::new(stream, &limits, edge.metrics.clone());
     let visitor = Visitor { heads, ..visitor };
     let service = service_fn(move |request| request::handle(edge.clone(), visitor.clone(), request));
@@ -132,7 +130,7 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     tokio::pin!(served);
     tokio::select! {
         result = served.as_mut() => result,
-        () = shutdown.cancelled() => {
+        () = ending.may_close() => {
             served.as_mut().graceful_shutdown();
             served.await
         }
@@ -143,9 +141,9 @@ async fn serve_http2(
     edge: Rc<Edge>,
     stream: Box<TlsStream<TcpStream>>,
     visitor: Visitor,
-    shutdown: Shutdown,
 ) -> hyper::Result<()> {
-    let limits = edge.settings.limits.clone();
+    let limits = edge.settings().limits.clone();
+    let ending = edge.ending.clone();
     let service = service_fn(move |request| request::handle(edge.clone(), visitor.clone(), request));
     let served = http2::Builder::new(Local)
         .timer(TokioTimer::new())
@@ -157,7 +155,8 @@ async fn serve_http2(
     tokio::pin!(served);
     tokio::select! {
         result = served.as_mut() => result,
-        () = shutdown.cancelled() => {
+        // GOAWAY names the last request that is answered; the visitor sends the next one elsewhere.
+        () = ending.asked().cancelled() => {
             served.as_mut().graceful_shutdown();
             served.await
         }

@@ -57,7 +57,8 @@ pub(crate) async fn forward(
     trace: &Trace,
 ) -> Result<Answered, Refusal> {
     let Asked { mut request, source, forwarded, writes, held, takes_trailers, .. } = asked;
-    let limits = &edge.settings.limits;
+    let settings = edge.settings();
+    let limits = &settings.limits;
     if held && edge.gate.held() >= limits.held_max {
         return Err(Refusal::NotSent(NotSent::Full));
     }
@@ -157,7 +158,7 @@ async fn connect(
     forwarded: bool,
     broken: Option<SocketAddr>,
 ) -> Result<Connected, Refusal> {
-    let answer_within = Duration::from_millis(edge.settings.limits.answer_ms);
+    let answer_within = Duration::from_millis(edge.settings().limits.answer_ms);
     loop {
         let changed = edge.changed.notified();
         let destination = edge.destination(forwarded);
@@ -169,7 +170,7 @@ async fn connect(
                     Ok((connection, cookie, Some(epoch), answer_within))
                 }
                 Destination::Peer => {
-                    let within = peer::answer_within(answer_within, edge.settings.hold_max_ms);
+                    let within = peer::answer_within(answer_within, edge.settings().hold_max_ms);
                     connect_peer(edge).await.map(|c| (c, None, None, within))
                 }
             }
@@ -199,7 +200,8 @@ async fn connect_local(
     source: IpAddr,
     broken: Option<SocketAddr>,
 ) -> Result<(upstream::Connection, Option<HeaderValue>), Refusal> {
-    let limits = &edge.settings.limits;
+    let settings = edge.settings();
+    let limits = &settings.limits;
     let give_up = Instant::now() + Duration::from_millis(limits.accept_ms);
     let mut avoid = broken;
     loop {
@@ -256,7 +258,7 @@ impl Route {
 }
 
 async fn connect_peer(edge: &Edge) -> Result<upstream::Connection, Refusal> {
-    edge.pool.connection(edge.settings.peer, Spoken::Http1, peer::CONNECT_WITHIN).await.map_err(|e| {
+    edge.pool.connection(edge.settings().peer, Spoken::Http1, peer::CONNECT_WITHIN).await.map_err(|e| {
         edge.metrics.connect_failures.inc();
         tracing::debug!("the peer's gateway does not accept: {e}");
         Refusal::NotSent(NotSent::NoPeer)

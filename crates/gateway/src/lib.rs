@@ -21,8 +21,10 @@ mod balance;
 mod body;
 mod door;
 mod doubt;
+mod ending;
 mod forward;
 mod framing;
+mod handover;
 mod headers;
 pub mod hold;
 mod keys;
@@ -36,6 +38,7 @@ mod peer;
 mod pressure;
 mod proxied;
 mod refusal;
+mod reload;
 mod request;
 mod route;
 mod rules;
@@ -46,7 +49,12 @@ mod traceparent;
 mod upgrade;
 mod upstream;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
 
 use model::{
     Site,
@@ -61,15 +69,17 @@ use runtime::{
 };
 use tokio::{
     net::TcpListener,
-    sync::{oneshot, watch},
+    sync::{mpsc, oneshot, watch},
 };
+
+use crate::ending::Ending;
 
 pub use model::topology::edge::Limits;
 
-pub use crate::{metrics::GatewayMetrics, spill::SpillLimits};
+pub use crate::{metrics::GatewayMetrics, reload::Reload, spill::SpillLimits};
 
-/// Requests under way are finished within this time after the end was asked for.
-const DRAIN: Duration = Duration::from_millis(4_500);
+/// A gateway that takes over serves nobody before its agent has told it who is primary; it gives up after this time.
+const AGENT_WITHIN: Duration = Duration::from_secs(20);
 
 /// Everything that a gateway is told at its start.
 #[derive(Clone, Debug)]
@@ -108,6 +118,10 @@ pub struct Config {
     pub access: Option<access::Settings>,
     /// How many threads serve visitors; one a core.
     pub threads: usize,
+    /// Whether a gateway that serves these addresses is asked for its listeners; it ends then.
+    pub take_over: bool,
+    /// How the configuration is read again; never if not given.
+    pub reload: Option<Reload>,
 }
 
 /// A listener besides the first one.
@@ -127,6 +141,8 @@ pub struct Gateway {
     /// One list for each listener, in it one for each thread.
     visitors: Vec<Vec<std::net::TcpListener>>,
     admin: TcpListener,
+    /// Whom the listeners came from.
+    taken: Option<handover::Taken>,
 }
 
 /// Why a gateway cannot go on. Its supervisor may start it again.
@@ -141,22 +157,33 @@ pub enum GatewayError {
     /// A listener's TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
+    /// The listeners of the running gateway were not taken over; it serves on.
+    #[error("the running gateway was not taken over, and serves on: {0}")]
+    NotTakenOver(String),
     /// The site's name cannot be sent in a header: the topology's fault.
     #[error("the site's name `{0}` cannot be sent to the other gateway; use letters, digits and `-`")]
     SiteName(Site),
 }
 
 impl Gateway {
-    /// Takes the addresses. Fails at once, naming who has them, if they are taken.
+    /// Takes the addresses, from the gateway that has them if it is to be taken over. Fails at once, naming who has them, if
+    /// they are taken.
     pub async fn bind(config: Config) -> Result<Gateway, ListenError> {
         let threads = config.threads.max(1);
         let key = |name: &str| format!("sites.{}.gateway.{name}", config.site);
-        let mut visitors = vec![listen::reuseport(&key("listen"), config.listen, threads).await?];
+        let mut taken = if config.take_over { take_over(config.listen).await } else { None };
+        let mut from_old = |address| taken.as_mut().map(|old| old.at(address)).unwrap_or_default();
+        let old = from_old(config.listen);
+        let mut visitors = vec![listen::reuseport(&key("listen"), config.listen, threads, old).await?];
         for more in &config.listeners {
-            visitors.push(listen::reuseport(&key("listener"), more.listen, threads).await?);
+            let old = from_old(more.listen);
+            visitors.push(listen::reuseport(&key("listener"), more.listen, threads, old).await?);
         }
-        let admin = runtime::listen::tcp(&key("admin"), config.admin).await?;
-        Ok(Gateway { config: Arc::new(Config { threads, ..config }), visitors, admin })
+        let admin = match from_old(config.admin).pop() {
+            Some(admin) => listen::adopted(&key("admin"), config.admin, admin)?,
+            None => runtime::listen::tcp(&key("admin"), config.admin).await?,
+        };
+        Ok(Gateway { config: Arc::new(Config { threads, ..config }), visitors, admin, taken })
     }
 
     /// Where visitors arrive.
@@ -176,7 +203,11 @@ impl Gateway {
 
     /// Serves until `shutdown`; requests under way are finished.
     pub async fn run(self, metrics: Metrics, shutdown: Shutdown) -> Result<(), GatewayError> {
-        let Gateway { config, visitors, admin } = self;
+        let Gateway { config, visitors, admin, taken } = self;
+        let ending = Ending::with(&shutdown);
+        let at = visitors.iter().flatten().find_map(|l| l.local_addr().ok()).unwrap_or(config.listen);
+        let sockets = visitors.iter().flatten().map(AsFd::as_fd).chain([admin.as_fd()]);
+        let sockets = sockets.map(|s| s.try_clone_to_owned()).collect::<std::io::Result<Vec<_>>>()?;
         let own = Arc::new(GatewayMetrics::default());
         metrics.register(|registry| own.register(registry));
         let keys = keys::Keys::derive(&config.admin_token);
@@ -204,12 +235,23 @@ impl Gateway {
             snapshots: snapshots.clone(),
             metrics: own.clone(),
         };
-        let routes = status::routes(told, parking.clone(), report.clone());
-        let api = admin::serve(admin, config.admin_token.clone(), metrics, routes, shutdown.clone());
+        let (configs, config_news) = watch::channel(config.clone());
+        let (orders, ordered) = mpsc::channel(1);
+        if let Some(reload) = config.reload.clone() {
+            let following = reload::follow(reload, configs, report.clone(), ordered, ending.clone());
+            tokio::spawn(async move {
+                if let Err(e) = following.await {
+                    tracing::error!("the configuration cannot be read again: {e}");
+                }
+            });
+        }
+        let routes = status::routes(told, parking.clone(), report.clone(), orders);
+        let api = admin::serve(admin, config.admin_token.clone(), metrics, routes, ending.asked().clone());
         let api = tokio::spawn(api);
 
         let common = listen::Common {
-            settings: config.clone(),
+            settings: config_news,
+            ending: ending.clone(),
             keys,
             stamp,
             metrics: own,
@@ -226,13 +268,32 @@ impl Gateway {
                 tokio::spawn(certificates.follow(background.clone()));
             }
         }
-        let mut visitors: Vec<_> = visitors.into_iter().map(Vec::into_iter).collect();
-        let mut threads = Vec::new();
-        for n in 0..config.threads {
-            let listeners = visitors.iter_mut().filter_map(Iterator::next);
-            let entrances = listeners.zip(doors.iter().cloned()).collect();
-            threads.push(serving_thread(n, entrances, common.clone(), shutdown.clone())?);
+        if taken.is_some() {
+            let told = common.heard.clone();
+            knows_the_primary(told).await?;
         }
+        // Each thread has a listener of each address, or several, where another number of threads had opened them.
+        let mut entrances: Vec<Vec<listen::Entrance>> = (0..config.threads).map(|_| Vec::new()).collect();
+        for (listeners, door) in visitors.into_iter().zip(&doors) {
+            for (n, listener) in listeners.into_iter().enumerate() {
+                if let Some(thread) = entrances.get_mut(n % config.threads) {
+                    thread.push((listener, door.clone()));
+                }
+            }
+        }
+        let mut threads = Vec::new();
+        for (n, entrances) in entrances.into_iter().enumerate() {
+            threads.push(serving_thread(n, entrances, common.clone())?);
+        }
+        if let Some(old) = taken {
+            tokio::task::spawn_blocking(move || old.serves())
+                .await
+                .map_err(std::io::Error::other)
+                .and_then(|served| served)
+                .map_err(|e| GatewayError::NotTakenOver(e.to_string()))?;
+            tracing::info!("the gateway of before has passed its listeners on");
+        }
+        tokio::spawn(offer(at, sockets, ending.clone()));
         let mut result = Ok(());
         for ended in threads {
             match ended.await {
@@ -246,19 +307,55 @@ impl Gateway {
     }
 }
 
+/// Takes the listeners of the gateway that serves `listen`, if one does.
+async fn take_over(listen: SocketAddr) -> Option<handover::Taken> {
+    let taken = tokio::task::spawn_blocking(move || handover::take(listen)).await;
+    match taken.map_err(std::io::Error::other).and_then(|taken| taken) {
+        Ok(Some(taken)) => return Some(taken),
+        Ok(None) => tracing::info!(%listen, "no gateway serves here that could be taken over"),
+        // What comes next, opening the addresses, will say who has them.
+        Err(e) => tracing::warn!(%listen, "the running gateway cannot be taken over: {e}"),
+    }
+    None
+}
+
+/// Waits until the agent has said who is primary: the old gateway knows it, so visitors would notice a new one that does not.
+async fn knows_the_primary(mut heard: watch::Receiver<agent::Heard>) -> Result<(), GatewayError> {
+    let knows = heard.wait_for(|heard| heard.serving.is_some());
+    match tokio::time::timeout(AGENT_WITHIN, knows).await {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(GatewayError::NotTakenOver(format!(
+            "the agent has not said within {} s who is primary",
+            AGENT_WITHIN.as_secs()
+        ))),
+    }
+}
+
+/// Lets the next process have the listeners.
+async fn offer(at: SocketAddr, sockets: Vec<OwnedFd>, ending: Ending) {
+    match handover::offer(at, sockets, ending.asked().clone()).await {
+        Ok(true) => {
+            tracing::info!("the next gateway accepts visitors from now on; what is under way is finished");
+            ending.pass_on();
+        }
+        Ok(false) => {}
+        Err(e) => tracing::warn!("this gateway cannot pass its listeners on: {e}"),
+    }
+}
+
 fn serving_thread(
     n: usize,
     entrances: Vec<listen::Entrance>,
     common: listen::Common,
-    shutdown: Shutdown,
 ) -> std::io::Result<oneshot::Receiver<Ended>> {
     let (tell, ended) = oneshot::channel();
     std::thread::Builder::new().name(format!("visitors-{n}")).spawn(move || {
+        let asked = common.ending.asked().clone();
         // However this thread ends, the process ends: half a gateway is worse than a restart.
-        let _end_all = shutdown.clone().drop_guard();
-        let result = listen::run_thread(entrances, common, shutdown.clone(), DRAIN);
+        let _end_all = asked.clone().drop_guard();
+        let result = listen::run_thread(entrances, common);
         // Nobody listens only when the process ends.
-        tell.send(Ended { result, asked: shutdown.is_cancelled() }).ok();
+        tell.send(Ended { result, asked: asked.is_cancelled() }).ok();
     })?;
     Ok(ended)
 }

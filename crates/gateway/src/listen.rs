@@ -16,7 +16,6 @@ use model::{Epoch, Serving};
 use runtime::{
     admin::Client,
     listen::{self, ListenError},
-    process::Shutdown,
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -26,17 +25,17 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    access,
+    Config, access,
     agent::{GateDriver, Heard},
     balance::{Event, Shares, Snapshot},
     door::{self, Door},
+    ending::Ending,
     hold,
     keys::Keys,
     metrics::GatewayMetrics,
     parking::Parking,
     peer::Stamp,
     pressure::Pressure,
-    request::Settings,
     route::{self, Destination},
     upstream::Pool,
 };
@@ -50,15 +49,27 @@ const BARRIERS_MAX: usize = 8;
 const BARRIER_WAIT_MS: u64 = 1_000;
 const BARRIER_RETRY_MS: u64 = 25;
 
-/// Listeners on one address, one for each thread.
+/// A listener that another process has opened, ready for this one.
+pub(crate) fn adopted(
+    what: &str,
+    address: SocketAddr,
+    listener: std::net::TcpListener,
+) -> Result<TcpListener, ListenError> {
+    let ready = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
+    ready.map_err(|source| ListenError::Refused { what: what.to_owned(), address, source })
+}
+
+/// Listeners on one address, at least one for each thread. `old`: those that another process has opened there; all of
+/// them are served, since visitors wait in each.
 pub(crate) async fn reuseport(
     what: &str,
     address: SocketAddr,
     threads: usize,
+    old: Vec<std::net::TcpListener>,
 ) -> Result<Vec<std::net::TcpListener>, ListenError> {
     // With SO_REUSEPORT a second gateway of the same user would silently share the port: ask without it first. A port
     // that the system chooses is nobody's.
-    if address.port() != 0 {
+    if address.port() != 0 && old.is_empty() {
         drop(listen::tcp(what, address).await?);
     }
     let refused = |source| ListenError::Refused { what: what.to_owned(), address, source };
@@ -69,6 +80,10 @@ pub(crate) async fn reuseport(
         socket.bind(address)?;
         socket.listen(BACKLOG)?.into_std()
     };
+    if !old.is_empty() {
+        let more = (old.len()..threads).map(|_| one(address));
+        return old.into_iter().map(Ok).chain(more).collect::<std::io::Result<_>>().map_err(refused);
+    }
     let first = one(address).map_err(refused)?;
     let address = first.local_addr().map_err(refused)?;
     let others = (1..threads).map(|_| one(address)).collect::<std::io::Result<Vec<_>>>().map_err(refused)?;
@@ -78,7 +93,9 @@ pub(crate) async fn reuseport(
 /// What all threads get at their start.
 #[derive(Clone)]
 pub(crate) struct Common {
-    pub(crate) settings: Settings,
+    /// The configuration, whole; another one after a reload.
+    pub(crate) settings: watch::Receiver<Arc<Config>>,
+    pub(crate) ending: Ending,
     pub(crate) keys: Keys,
     pub(crate) stamp: Stamp,
     pub(crate) metrics: Arc<GatewayMetrics>,
@@ -93,7 +110,9 @@ pub(crate) struct Common {
 
 /// One thread's half of the gateway: what its requests look at.
 pub(crate) struct Edge {
-    pub(crate) settings: Settings,
+    /// This thread's own copy: what many threads count references of, they would fight over.
+    settings: RefCell<Rc<Config>>,
+    pub(crate) ending: Ending,
     pub(crate) keys: Keys,
     pub(crate) stamp: Stamp,
     pub(crate) metrics: Arc<GatewayMetrics>,
@@ -116,7 +135,19 @@ pub(crate) struct Edge {
 
 impl Edge {
     fn new(common: Common) -> Rc<Edge> {
-        let Common { settings, keys, stamp, metrics, parking, pressure, heard, mut snapshots, report } = common;
+        let Common {
+            settings: mut configs,
+            ending,
+            keys,
+            stamp,
+            metrics,
+            parking,
+            pressure,
+            heard,
+            mut snapshots,
+            report,
+        } = common;
+        let settings = Rc::new(Config::clone(&configs.borrow_and_update()));
         let limits = hold::Limits {
             hold_max_ms: settings.hold_max_ms,
             barrier_wait_ms: BARRIER_WAIT_MS.min(settings.hold_max_ms),
@@ -133,7 +164,8 @@ impl Edge {
         let edge = Rc::new(Edge {
             access,
             gate: GateDriver::start(limits, agent, metrics.clone()),
-            settings,
+            settings: RefCell::new(settings),
+            ending,
             keys,
             stamp,
             pool: Pool::new(metrics.clone()),
@@ -149,8 +181,13 @@ impl Edge {
             number: Cell::new(0),
         });
         edge.hear(&heard.borrow());
-        spawn_local(edge.clone().follow(heard, snapshots));
+        spawn_local(edge.clone().follow(heard, snapshots, configs));
         edge
+    }
+
+    /// The configuration in force.
+    pub(crate) fn settings(&self) -> Rc<Config> {
+        self.settings.borrow().clone()
     }
 
     /// Where a request goes now.
@@ -201,6 +238,7 @@ impl Edge {
         self: Rc<Self>,
         mut heard: watch::Receiver<Heard>,
         mut snapshots: watch::Receiver<Arc<Snapshot>>,
+        mut configs: watch::Receiver<Arc<Config>>,
     ) {
         loop {
             tokio::select! {
@@ -213,9 +251,14 @@ impl Edge {
                     if said.is_err() { return }
                     let snapshot = snapshots.borrow_and_update().clone();
                     let before = self.shares();
-                    let threads = self.settings.threads;
+                    let threads = self.settings().threads;
                     let shares = Shares::new(snapshot, Some(&before), threads, &self.report, &self.metrics);
                     self.shares.replace(Rc::new(shares));
+                }
+                // Where nothing can be read again its sender is gone, and nothing ever changes.
+                Ok(()) = configs.changed() => {
+                    let config = Config::clone(&configs.borrow_and_update());
+                    self.settings.replace(Rc::new(config));
                 }
             }
         }
@@ -225,16 +268,12 @@ impl Edge {
 /// A listener of one thread, and how its connections begin.
 pub(crate) type Entrance = (std::net::TcpListener, Door);
 
-/// Runs one thread's share until `shutdown`, then finishes the requests under way, for `drain` at most.
-pub(crate) fn run_thread(
-    entrances: Vec<Entrance>,
-    common: Common,
-    shutdown: Shutdown,
-    drain: Duration,
-) -> std::io::Result<()> {
+/// Runs one thread's share until the end is asked for, then finishes the requests under way, for as long as they may take.
+pub(crate) fn run_thread(entrances: Vec<Entrance>, common: Common) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     let serve = async {
+        let ending = common.ending.clone();
         let edge = Edge::new(common);
         let open = TaskTracker::new();
         let mut accepting = JoinSet::new();
@@ -245,12 +284,11 @@ pub(crate) fn run_thread(
                 listener,
                 Rc::new(door),
                 open.clone(),
-                shutdown.clone(),
             ));
         }
         while accepting.join_next().await.is_some() {}
         open.close();
-        if tokio::time::timeout(drain, open.wait()).await.is_err() {
+        if tokio::time::timeout(ending.drain(), open.wait()).await.is_err() {
             tracing::warn!(connections = open.len(), "ending with requests under way");
         }
         Ok(())
@@ -263,17 +301,16 @@ async fn accept(
     listener: TcpListener,
     door: Rc<Door>,
     open: TaskTracker,
-    shutdown: Shutdown,
 ) {
+    let asked = edge.ending.asked().clone();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = shutdown.cancelled() => return,
+            () = asked.cancelled() => return,
         };
         match accepted {
             Ok((stream, address)) => {
-                let connection =
-                    door::connection(edge.clone(), door.clone(), stream, address, shutdown.clone());
+                let connection = door::connection(edge.clone(), door.clone(), stream, address);
                 spawn_local(open.track_future(connection));
             }
             Err(e) => {

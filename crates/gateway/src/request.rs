@@ -141,7 +141,7 @@ pub(crate) async fn handle(
     let mut response = result.unwrap_or_else(|refusal| refuse(&edge, &refusal, &prefers, reload));
     response.headers_mut().insert(headers::REQUEST_ID, id);
     let is_unread = !visitor.heads.is_read() && !matches!(response.body(), AnswerBody::Streamed(_));
-    if is_unread || visitor.turned_away {
+    if is_unread || visitor.turned_away || edge.ending.is_passed_on() {
         // What is left of an unread request must not be taken for the next one.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -174,7 +174,7 @@ async fn answer(
         Ruled::To(route) => route,
     };
     let mut asked = is_held(edge, asked);
-    let upgrade = asked.upgrade.take().filter(|_| !asked.held || !edge.settings.gate);
+    let upgrade = asked.upgrade.take().filter(|_| !asked.held || !edge.settings().gate);
     if upgrade.is_none() {
         headers::strip_hop_by_hop(asked.request.headers_mut());
     }
@@ -192,7 +192,7 @@ async fn answer(
     }
     let (answered, epoch) = match answered {
         Answered { response, epoch: Some(epoch) }
-            if edge.settings.gate && (held || headers::wants_hold(response.headers())) =>
+            if edge.settings().gate && (held || headers::wants_hold(response.headers())) =>
         {
             (response, epoch)
         }
@@ -218,17 +218,18 @@ fn identify(edge: &Edge, visitor: &Visitor, request: Request<Incoming>) -> Resul
         && headers.contains_key(header::UPGRADE)
         && upgrade::is_asked(headers);
     let forwarded = headers::forwarded_by(headers, &edge.keys).is_some();
-    if request.body().size_hint().lower() > edge.settings.limits.body_bytes_max {
+    if request.body().size_hint().lower() > edge.settings().limits.body_bytes_max {
         return Err(Refusal::TooLarge);
     }
     if headers.get(header::EXPECT).is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Refusal::ExpectationFailed);
     }
-    let pace = Pace::of(&edge.settings.limits);
+    let pace = Pace::of(&edge.settings().limits);
     let mut request = request.map(|body| VisitorBody::new(body, pace, visitor.heads.clone()));
     let upgrade = upgrades.then(|| hyper::upgrade::on(&mut request));
     let hop = visitor.address.ip();
-    let trusted = &edge.settings.trusted_proxies;
+    let settings = edge.settings();
+    let trusted = &settings.trusted_proxies;
     let source = if forwarded { headers::source(request.headers()) } else { None };
     let source = source.unwrap_or_else(|| origin::source(request.headers(), hop, trusted));
     let (writes, held, marked, takes_trailers) = (false, false, false, false);
@@ -245,7 +246,7 @@ fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     } else if !request.headers().contains_key(header::HOST)
-        && let Ok(host) = HeaderValue::try_from(edge.settings.listen.to_string())
+        && let Ok(host) = HeaderValue::try_from(edge.settings().listen.to_string())
     {
         request.headers_mut().insert(header::HOST, host);
     }
@@ -263,7 +264,7 @@ fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
     let hop = Hop { address: visitor.address.ip(), protocol: visitor.protocol() };
     // The other site's gateway has said it all already.
     if !asked.forwarded {
-        origin::say(headers, &hop, &edge.settings.trusted_proxies);
+        origin::say(headers, &hop, &edge.settings().trusted_proxies);
     }
     traceparent::ensure(headers);
     // hyper has answered it to the visitor already; towards the application the body simply follows.
@@ -274,7 +275,7 @@ fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
 /// Before the rules: visitors without TLS are sent to it, where that is wanted. What the other gateway passes on came over
 /// the link.
 fn to_https(edge: &Edge, visitor: &Visitor, asked: &Asked) -> Option<Response<AnswerBody>> {
-    let port = edge.settings.redirect_to_https.filter(|_| !visitor.secure && !asked.forwarded)?;
+    let port = edge.settings().redirect_to_https.filter(|_| !visitor.secure && !asked.forwarded)?;
     let request = &asked.request;
     let host = rules::without_port(request.headers().get(header::HOST)?.to_str().ok()?);
     let port = if port == 443 { String::new() } else { format!(":{port}") };
@@ -369,7 +370,7 @@ async fn keep(
     let (mut parts, mut body) = response.into_parts();
     headers::strip_hop_by_hop(&mut parts.headers);
     headers::strip_ours(&mut parts.headers, None);
-    let mut buffer = Buffer::new(edge.settings.spill.clone());
+    let mut buffer = Buffer::new(edge.settings().spill.clone());
     let mut trailers = None;
     let read_all = async {
         while let Some(frame) = body.frame().await {
@@ -381,7 +382,7 @@ async fn keep(
         }
         buffer.finish().await.map_err(|e| (WhyUnknown::Keeping, e.to_string()))
     };
-    let within = Duration::from_millis(edge.settings.limits.answer_ms);
+    let within = Duration::from_millis(edge.settings().limits.answer_ms);
     let result = tokio::time::timeout(within, read_all).await;
     drop(body);
     let held = match result {
@@ -448,7 +449,7 @@ fn refuse(edge: &Edge, refusal: &Refusal, prefers: &Prefers, reload: bool) -> Re
             edge.metrics.unknown.inc();
             tracing::info!(epoch = %unknown.epoch, why = ?unknown.why, "a visitor was told `unknown`");
             let cookie = edge.keys.mark(unknown.epoch, unknown.position.as_ref());
-            if edge.settings.gate
+            if edge.settings().gate
                 && unknown.marks_client
                 && let Ok(cookie) = HeaderValue::try_from(cookie)
             {
@@ -471,6 +472,3 @@ fn serving_page(edge: &Edge) -> Response<AnswerBody> {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
-
-/// What the phases need to know beyond the request, fixed at the start.
-pub(crate) type Settings = Arc<crate::Config>;

@@ -1,4 +1,4 @@
-//! The gateway's admin API: `GET /v1/status`; for switchovers `POST /v1/park` and `POST /v1/unpark`; for whoever adds and
+//! The gateway's admin API: `GET /v1/status`; `POST /v1/reload` reads the configuration again; for switchovers `POST /v1/park` and `POST /v1/unpark`; for whoever adds and
 //! removes instances `PUT /v1/target-groups/{name}/targets`.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use model::{
     Site,
     gateway::{GatewayStatus, ParkReply, ParkRequest, TargetsRequest, UnparkReply, UnparkRequest},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     Config,
@@ -21,6 +21,7 @@ use crate::{
     balance::{Event, Snapshot},
     metrics::GatewayMetrics,
     parking::Parking,
+    reload,
 };
 
 /// What the status is made of.
@@ -40,13 +41,19 @@ struct Targets {
     tell: mpsc::Sender<Event>,
 }
 
-pub(crate) fn routes(told: Told, parking: Arc<Parking>, tell: mpsc::Sender<Event>) -> Router {
+pub(crate) fn routes(
+    told: Told,
+    parking: Arc<Parking>,
+    tell: mpsc::Sender<Event>,
+    orders: reload::Orders,
+) -> Router {
     let parks = Router::new().route("/v1/park", post(park)).route("/v1/unpark", post(unpark));
     let parks = parks.with_state(parking.clone());
     let state = Targets { site: told.config.site.clone(), snapshots: told.snapshots.clone(), tell };
     let targets = Router::new().route("/v1/target-groups/{name}/targets", put(set_targets)).with_state(state);
     let status = move || std::future::ready(Json(told.status(&parking)));
-    Router::new().route("/v1/status", get(status)).merge(parks).merge(targets)
+    let reloads = Router::new().route("/v1/reload", post(reload)).with_state(orders);
+    Router::new().route("/v1/status", get(status)).merge(parks).merge(targets).merge(reloads)
 }
 
 impl Told {
@@ -77,6 +84,18 @@ async fn unpark(
     Json(request): Json<UnparkRequest>,
 ) -> Json<UnparkReply> {
     Json(UnparkReply { parked: parking.release(request.intent) })
+}
+
+/// 204: the configuration was read again and is in force. 409: it cannot be, and why.
+async fn reload(State(orders): State<reload::Orders>) -> Result<StatusCode, (StatusCode, String)> {
+    let (tell, done) = oneshot::channel();
+    let nobody = || (StatusCode::CONFLICT, "this gateway cannot read its configuration again".to_owned());
+    orders.send(tell).await.map_err(|_| nobody())?;
+    match done.await {
+        Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
+        Ok(Err(why)) => Err((StatusCode::CONFLICT, why)),
+        Err(_) => Err(nobody()),
+    }
 }
 
 /// 202: it was taken; `GET /v1/status` shows what became of it.

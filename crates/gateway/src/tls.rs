@@ -81,6 +81,11 @@ impl Certificates {
         Ok(Arc::new(Certificates { files, shown }))
     }
 
+    /// Where they are read from.
+    pub(crate) fn files(&self) -> &[CertificateFiles] {
+        &self.files
+    }
+
     /// A server that shows them: TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1, sessions resumed by tickets.
     pub(crate) fn server(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
         let provider = Arc::new(ring::default_provider());

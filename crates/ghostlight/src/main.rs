@@ -68,10 +68,16 @@ enum Command {
     /// 0: the other site serves. 1: refused, or not done, with the reasons.
     Failover(roles::failover::Arguments),
     /// Take visitors' requests: the edge of a site.
+    ///
+    /// SIGHUP, or `POST /v1/reload` on its admin API, reads the topology file again: rules, groups, targets, limits.
     Gateway {
         /// Which site's.
         #[arg(long)]
         site: String,
+        /// Take the listeners of the gateway that runs here already, without a refused connection: it finishes what it
+        /// has begun, and ends. For a new binary, or what a reload cannot change.
+        #[arg(long)]
+        take_over: bool,
     },
     /// Open a maintenance window: nothing is moved automatically meanwhile. Alone, list the orders that stand.
     Hold(roles::orders::HoldArguments),
@@ -174,7 +180,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Up(arguments) => roles::up::run(arguments),
         Command::Verify(arguments) => roles::verify::verify(&cli.config, &arguments),
         Command::Waf(command) => waf::run(&command),
-        Command::Gateway { site } => roles::gateway::run(&cli.config, model::Site::new(site)),
+        Command::Gateway { site, take_over } => {
+            roles::gateway::run(&cli.config, model::Site::new(site), take_over)
+        }
     }
 }
 

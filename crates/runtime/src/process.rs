@@ -2,7 +2,7 @@
 
 use std::sync::{LazyLock, mpsc};
 
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 use tokio::{
     process::{Child, Command},
     runtime::Handle,
@@ -33,6 +33,12 @@ pub fn shutdown_on_signal() -> std::io::Result<Shutdown> {
 /// The lab's children call it first, so that no killed lab leaves a process behind.
 pub fn die_with_parent() -> std::io::Result<()> {
     Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+/// Lets this process open as many files as it may at all.
+pub fn raise_file_limit() -> std::io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?)
 }
 
 type Order = (Handle, Command, oneshot::Sender<std::io::Result<Child>>);

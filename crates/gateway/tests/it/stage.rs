@@ -157,6 +157,8 @@ pub(crate) fn config(agent: SocketAddr, targets: Vec<SocketAddr>) -> Config {
         redirect_to_https: None,
         trusted_proxies: Vec::new(),
         threads: 1,
+        take_over: false,
+        reload: None,
     }
 }
 

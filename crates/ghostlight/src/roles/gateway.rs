@@ -3,7 +3,7 @@
 use std::{num::NonZero, path::Path, process::ExitCode, thread::available_parallelism};
 
 use gateway::{
-    Config, Gateway, Limits, Listener, SpillLimits,
+    Config, Gateway, Limits, Listener, Reload, SpillLimits,
     access::{self, Format},
     tls::{CertificateFiles, Certificates},
 };
@@ -12,9 +12,28 @@ use runtime::metrics::Metrics;
 
 use crate::topology;
 
-pub(crate) fn run(config: &Path, site: Site) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(file: &Path, site: Site, take_over: bool) -> anyhow::Result<ExitCode> {
+    let mut config = read(file, &site)?;
+    let again = (file.to_owned(), site);
+    config.reload = Some(Reload::by(move || read(&again.0, &again.1).map_err(|e| format!("{e:#}"))));
+    config.take_over = take_over;
+    // A visitor's connection is an open file, and the usual 1,024 are few.
+    runtime::process::raise_file_limit()?;
+    super::serve("gateway", async |shutdown| {
+        let (site, gate) = (config.site.clone(), config.gate);
+        let targets: Vec<_> =
+            config.routing.groups.iter().flat_map(|g| &g.targets).map(|t| t.address).collect();
+        let gateway = Gateway::bind(config).await?;
+        tracing::info!(%site, listen = %gateway.address(), admin = %gateway.admin_address(), gate, ?targets,
+            "taking visitors' requests");
+        Ok(gateway.run(Metrics::default(), shutdown).await?)
+    })
+}
+
+/// What the topology file says of this site's gateway.
+fn read(config: &Path, site: &Site) -> anyhow::Result<Config> {
     let loaded = topology::load(config)?;
-    let here = topology::site(&loaded, &site)?;
+    let here = topology::site(&loaded, site)?;
     let edge = &here.gateway;
     let mut listeners = Vec::new();
     for more in &edge.listeners {
@@ -27,7 +46,7 @@ pub(crate) fn run(config: &Path, site: Site) -> anyhow::Result<ExitCode> {
         listeners.push(Listener { listen: more.listen, certificates, proxy_protocol: more.proxy_protocol });
     }
     let https = edge.listeners.iter().find(|l| !l.certificates.is_empty()).map(|l| l.listen.port());
-    let config = Config {
+    Ok(Config {
         listen: edge.listen,
         listeners,
         redirect_to_https: https.filter(|_| edge.redirect_to_https),
@@ -36,7 +55,7 @@ pub(crate) fn run(config: &Path, site: Site) -> anyhow::Result<ExitCode> {
         agent: here.agent.admin,
         peer: here.peer.gateway,
         zone: edge.zone.clone(),
-        routing: loaded.value.routing(&site),
+        routing: loaded.value.routing(site),
         gate: edge.gate,
         hold_max_ms: loaded.value.policy.hold_max_ms,
         admin_token: topology::secret(&loaded, &loaded.value.secrets.admin_token)?,
@@ -50,15 +69,8 @@ pub(crate) fn run(config: &Path, site: Site) -> anyhow::Result<ExitCode> {
             },
         }),
         threads: available_parallelism().map_or(1, NonZero::get),
-        site,
-    };
-    super::serve("gateway", async |shutdown| {
-        let (site, gate) = (config.site.clone(), config.gate);
-        let targets: Vec<_> =
-            config.routing.groups.iter().flat_map(|g| &g.targets).map(|t| t.address).collect();
-        let gateway = Gateway::bind(config).await?;
-        tracing::info!(%site, listen = %gateway.address(), admin = %gateway.admin_address(), gate, ?targets,
-            "taking visitors' requests");
-        Ok(gateway.run(Metrics::default(), shutdown).await?)
+        take_over: false,
+        reload: None,
+        site: site.clone(),
     })
 }

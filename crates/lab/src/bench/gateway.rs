@@ -5,6 +5,8 @@
 //! machine hits all of them, and each figure is the median of its rounds. The load, the application and the proxy share
 //! the machine's cores: requests a second say little, what a request costs the proxy in CPU says much.
 
+mod crowd;
+mod disturb;
 mod load;
 mod place;
 
@@ -48,17 +50,24 @@ pub enum Workload {
     Http1Small,
     /// HTTP/1.1, an answer of 64 KB.
     Http1Large,
+    /// TLS and HTTP/2, an answer of 60 bytes.
+    Http2Small,
+    /// TLS and HTTP/2, an answer of 64 KB.
+    Http2Large,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Workload; 2] = [Workload::Http1Small, Workload::Http1Large];
+    pub const ALL: [Workload; 4] =
+        [Workload::Http1Small, Workload::Http1Large, Workload::Http2Small, Workload::Http2Large];
 
     /// As it stands in the output.
     pub fn name(self) -> &'static str {
         match self {
             Workload::Http1Small => "http1_small",
             Workload::Http1Large => "http1_64k",
+            Workload::Http2Small => "http2_small",
+            Workload::Http2Large => "http2_64k",
         }
     }
 
@@ -67,10 +76,14 @@ impl Workload {
         Workload::ALL.into_iter().find(|w| w.name() == name)
     }
 
+    fn is_http2(self) -> bool {
+        matches!(self, Workload::Http2Small | Workload::Http2Large)
+    }
+
     fn path(self) -> &'static str {
         match self {
-            Workload::Http1Small => "/small",
-            Workload::Http1Large => "/64k",
+            Workload::Http1Small | Workload::Http2Small => "/small",
+            Workload::Http1Large | Workload::Http2Large => "/64k",
         }
     }
 }
@@ -78,7 +91,7 @@ impl Workload {
 /// One workload's line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Line {
-    /// `http1_small` or `http1_64k`.
+    /// `http1_small`, `http1_64k`, `http2_small` or `http2_64k`.
     pub workload: &'static str,
     /// Connections at once.
     pub connections: u32,
@@ -117,6 +130,57 @@ pub struct Summary {
     pub ours_errors: u64,
 }
 
+pub use self::{
+    crowd::{Idle, SlowLoris},
+    disturb::Disturbed,
+};
+
+/// Measures what so many idle connections cost in memory.
+pub async fn idle(
+    connections: u32,
+    ours: PathBuf,
+    talk: &(dyn Fn(&str) + Send + Sync),
+) -> Result<Idle, Aborted> {
+    let place = Place::take().map_err(Aborted::from)?;
+    settled(&place, crowd::idle(connections, &place, ours, talk).await, talk)
+}
+
+/// Measures what others notice of so many visitors who never finish their requests.
+pub async fn slow_loris(
+    connections: u32,
+    config: Edge,
+    ours: PathBuf,
+    talk: &(dyn Fn(&str) + Send + Sync),
+) -> Result<SlowLoris, Aborted> {
+    let place = Place::take().map_err(Aborted::from)?;
+    settled(&place, crowd::slow_loris(connections, &config, &place, ours, talk).await, talk)
+}
+
+/// Counts the requests that fail while the configuration is read again, the binary is upgraded and the instances of the
+/// application are restarted, one event after the other.
+pub async fn disturbed(
+    config: Edge,
+    ours: PathBuf,
+    tell: impl Fn(&Disturbed),
+    talk: &(dyn Fn(&str) + Send + Sync),
+) -> Result<(), Aborted> {
+    let place = Place::take().map_err(Aborted::from)?;
+    settled(&place, disturb::run(&config, &place, ours, tell, talk).await, talk)
+}
+
+/// What was measured; its folder goes if all went well.
+fn settled<T>(
+    place: &Place,
+    measured: Result<T, String>,
+    talk: &(dyn Fn(&str) + Send + Sync),
+) -> Result<T, Aborted> {
+    match &measured {
+        Ok(_) => place.clean_up(),
+        Err(_) => talk(&format!("logs and configurations are in {}", place.folder().display())),
+    }
+    Ok(measured?)
+}
+
 /// Runs the bench. `ours` is the command of our binary, without arguments.
 pub async fn run(
     config: Edge,
@@ -125,12 +189,8 @@ pub async fn run(
     talk: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Summary, Aborted> {
     let place = Place::take().map_err(Aborted::from)?;
-    let measured = measure(&config, &place, ours, tell, talk).await;
-    match &measured {
-        Ok(_) => place.clean_up(),
-        Err(_) => talk(&format!("logs and configurations are in {}", place.folder().display())),
-    }
-    Ok(Summary::of(&measured?))
+    let lines = settled(&place, measure(&config, &place, ours, tell, talk).await, talk)?;
+    Ok(Summary::of(&lines))
 }
 
 async fn measure(
@@ -140,7 +200,7 @@ async fn measure(
     tell: impl Fn(&Line),
     talk: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Vec<Line>, String> {
-    let origin = place.origin().await?;
+    let origins = [place.origin(0).await?, place.origin(1).await?];
     let _agent = place.agent().await?;
     let mut proxies = Vec::new();
     for proxy in Proxy::ALL {
@@ -156,7 +216,7 @@ async fn measure(
         for round in 1..=config.rounds {
             for (running, measured) in proxies.iter().zip(&mut rounds) {
                 talk(&format!("{}, round {round}: {}", workload.name(), running.name()));
-                measured.push(load::run(config, running, workload.path()).await?);
+                measured.push(load::run(config, running, workload, place.folder()).await?);
             }
         }
         let line = Line::of(workload, config.connections, &rounds);
@@ -166,7 +226,9 @@ async fn measure(
     for running in proxies {
         running.end().await?;
     }
-    origin.end().await?;
+    for origin in origins {
+        origin.end().await?;
+    }
     Ok(lines)
 }
 

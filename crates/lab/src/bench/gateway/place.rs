@@ -86,7 +86,9 @@ impl Place {
         let made =
             fs::create_dir_all(folder.join("www")).and_then(|()| fs::write(folder.join("www/64k"), large));
         made.map_err(|e| format!("{}: {e}", folder.display()))?;
-        Ok(Place { number, folder, token: Secret::random() })
+        let place = Place { number, folder, token: Secret::random() };
+        place.certify()?;
+        Ok(place)
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -97,6 +99,18 @@ impl Place {
         if let Err(e) = fs::remove_dir_all(&self.folder) {
             tracing::warn!("{} is left behind: {e}", self.folder.display());
         }
+    }
+
+    /// A certificate that nobody trusts; the load does not look.
+    fn certify(&self) -> Result<(), String> {
+        let made = rcgen::generate_simple_self_signed(["bench.ghostlight.test".to_owned()]);
+        let made = made.map_err(|e| format!("a certificate cannot be made: {e}"))?;
+        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        for (name, text) in [("bench.pem", &chain), ("bench.key", &key), ("both.pem", &format!("{chain}{key}"))] {
+            let path = self.folder.join(name);
+            fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+        }
+        Ok(())
     }
 
     fn at(&self, host: u8, port: u16) -> SocketAddr {
@@ -118,7 +132,9 @@ impl Place {
         let text = template
             .replace("{folder}", &self.folder.display().to_string())
             .replace("{workers}", &workers.to_string())
-            .replace("{origin}", &self.at(9, 8_080).to_string())
+            .replace("{origin}", &listen_of(name, listen, self.target(0)).to_string())
+            .replace("{targets}", &format!("\"{}\", \"{}\"", self.target(0), self.target(1)))
+            .replace("{secure}", &secure(listen).to_string())
             .replace("{agent}", &self.at(3, 7_100).to_string())
             .replace("{net}", &format!("127.10.{}", self.number.get()))
             .replace("{listen}", &listen.to_string());
@@ -127,13 +143,27 @@ impl Place {
         Ok(path)
     }
 
-    /// The application.
-    pub(super) async fn origin(&self) -> Result<Running, String> {
-        let address = self.at(9, 8_080);
-        let config = self.write("origin.nginx.conf", ORIGIN, address)?;
+    /// Where the application's instances are.
+    fn target(&self, n: u8) -> SocketAddr {
+        self.at(9 + n, 8_080)
+    }
+
+    /// An instance of the application: 0 or 1. The peers know the first only.
+    pub(super) async fn origin(&self, n: u8) -> Result<Running, String> {
+        let name = if n == 0 { "origin" } else { "origin2" };
+        let address = self.target(n);
+        let config = self.write(&format!("{name}.nginx.conf"), &ORIGIN.replace("origin.", &format!("{name}.")), address)?;
         let mut command = bound_to_us("nginx");
         command.arg("-c").arg(config).arg("-p").arg(&self.folder);
-        self.start("origin", address, command).await
+        self.start(name, address, command).await
+    }
+
+    /// The gateway that takes over from the one that runs.
+    pub(super) async fn successor(&self, mut ours: Command) -> Result<Running, String> {
+        let config = self.folder.join("ghostlight.toml");
+        ours.arg("--die-with-parent").arg("--config").arg(config);
+        ours.args(["gateway", "--site", "nhn", "--take-over"]);
+        self.start("successor", self.listen(Proxy::Ours), ours).await
     }
 
     /// What our gateway asks whether this site serves.
@@ -213,7 +243,57 @@ fn bound_to_us(program: &str) -> Command {
     command
 }
 
+/// Where a proxy speaks TLS.
+fn secure(listen: SocketAddr) -> SocketAddr {
+    SocketAddr::new(listen.ip(), listen.port() + 10)
+}
+
+/// An origin listens where it is told to; to a proxy `{origin}` is the first instance.
+fn listen_of(name: &str, listen: SocketAddr, first: SocketAddr) -> SocketAddr {
+    if name.starts_with("origin") { listen } else { first }
+}
+
 impl Running {
+    /// Where it speaks TLS, if it is a proxy.
+    pub(super) fn secure(&self) -> SocketAddr {
+        secure(self.address)
+    }
+
+    /// Tells the process something.
+    pub(super) fn tell(&self, signal: Signal) -> Result<(), String> {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        let pid = pid.ok_or_else(|| format!("{} has ended", self.name))?;
+        kill_process(pid, signal).map_err(|e| format!("{} cannot be told: {e}", self.name))
+    }
+
+    /// Waits until it has ended, however.
+    pub(super) async fn gone(&mut self) -> Result<(), String> {
+        match timeout(END_WITHIN, self.child.wait()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(e)) => Err(format!("{}: {e}", self.name)),
+            Err(_) => Err(format!("{} does not end within {} s", self.name, END_WITHIN.as_secs())),
+        }
+    }
+
+    /// Waits until it has ended by itself, and well.
+    pub(super) async fn ended(mut self, within: Duration) -> Result<(), String> {
+        match timeout(within, self.child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(format!("{} ended with {status}", self.name)),
+            Ok(Err(e)) => Err(format!("{}: {e}", self.name)),
+            Err(_) => Err(format!("{} does not end within {} s", self.name, within.as_secs())),
+        }
+    }
+
+    /// Memory of the process, in MiB.
+    pub(super) fn rss_mib(&self) -> Result<f64, String> {
+        let pid = self.child.id().ok_or_else(|| format!("{} has ended", self.name))?;
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|e| format!("{}: {e}", self.name))?;
+        let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or_default();
+        let kib = line.trim().strip_suffix(" kB").and_then(|n| n.trim().parse::<f64>().ok());
+        kib.map(|kib| kib / 1_024.0).ok_or_else(|| format!("/proc tells no memory of {}", self.name))
+    }
+
     pub(super) fn name(&self) -> &'static str {
         self.name
     }
@@ -240,15 +320,8 @@ impl Running {
 
     /// Ends it and waits for its end.
     pub(super) async fn end(mut self) -> Result<(), String> {
-        let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-        if let Some(pid) = pid {
-            kill_process(pid, Signal::TERM).map_err(|e| format!("{} cannot be ended: {e}", self.name))?;
-        }
-        match timeout(END_WITHIN, self.child.wait()).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(e)) => Err(format!("{}: {e}", self.name)),
-            Err(_) => Err(format!("{} does not end within {} s", self.name, END_WITHIN.as_secs())),
-        }
+        self.tell(Signal::TERM)?;
+        self.gone().await
     }
 }
 

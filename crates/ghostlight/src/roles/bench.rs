@@ -37,7 +37,7 @@ pub(crate) struct GatewayArgs {
     /// Print a JSON line a workload, and a summary as the last line.
     #[arg(long)]
     json: bool,
-    /// Only this load; may be given several times. http1_small, http1_64k.
+    /// Only this load; may be given several times. http1_small, http1_64k, http2_small, http2_64k.
     #[arg(long, value_name = "NAME", value_parser = edge_workload)]
     workload: Vec<gateway::Workload>,
     /// Rounds of each load; each figure is the median of them.
@@ -49,6 +49,16 @@ pub(crate) struct GatewayArgs {
     /// Connections at once.
     #[arg(long, value_name = "N", default_value_t = Edge::default().connections, value_parser = clap::value_parser!(u32).range(2..))]
     connections: u32,
+    /// Measure instead how much memory so many idle connections take of our gateway.
+    #[arg(long, value_name = "N", conflicts_with_all = ["workload", "slow_loris", "disturb"], value_parser = clap::value_parser!(u32).range(1..))]
+    idle: Option<u32>,
+    /// Measure instead what others notice of so many visitors who never finish their requests.
+    #[arg(long, value_name = "N", conflicts_with_all = ["workload", "disturb"], value_parser = clap::value_parser!(u32).range(1..))]
+    slow_loris: Option<u32>,
+    /// Count instead the requests that fail while the configuration is read again, the binary is upgraded, and the
+    /// application's instances are restarted.
+    #[arg(long, conflicts_with = "workload")]
+    disturb: bool,
 }
 
 /// The options of `bench apply`.
@@ -142,6 +152,29 @@ async fn run_gateway(args: GatewayArgs, shutdown: Shutdown) -> anyhow::Result<()
         workloads: args.workload,
     };
     let ours = std::env::current_exe()?;
+    let measured = async {
+        Ok::<_, anyhow::Error>(if let Some(connections) = args.idle {
+            print_measured(&gateway::idle(connections, ours.clone(), &talk).await?, args.json);
+            true
+        } else if let Some(connections) = args.slow_loris {
+            let measured = gateway::slow_loris(connections, config.clone(), ours.clone(), &talk).await?;
+            print_measured(&measured, args.json);
+            true
+        } else if args.disturb {
+            let tell = |event: &gateway::Disturbed| print_measured(event, args.json);
+            gateway::disturbed(config.clone(), ours.clone(), tell, &talk).await?;
+            true
+        } else {
+            false
+        })
+    };
+    let is_done = tokio::select! {
+        result = Box::pin(measured) => result?,
+        () = shutdown.cancelled() => anyhow::bail!("interrupted"),
+    };
+    if is_done {
+        return Ok(());
+    }
     let tell = |line: &gateway::Line| print_gateway(line, args.json);
     let summary = tokio::select! {
         result = Box::pin(gateway::run(config, ours, tell, &talk)) => result?,
@@ -153,6 +186,14 @@ async fn run_gateway(args: GatewayArgs, shutdown: Shutdown) -> anyhow::Result<()
         print(&format!("at least {ratio:.2} times the requests of the better peer, for the same CPU time"));
     }
     Ok(())
+}
+
+/// A line as JSON, or its figures by their names.
+fn print_measured(line: &impl serde::Serialize, as_json: bool) {
+    let value = json!(line);
+    let figures = value.as_object().into_iter().flatten();
+    let words: Vec<String> = figures.map(|(name, figure)| format!("{name} {figure}")).collect();
+    print(&if as_json { value.to_string() } else { words.join("  ") });
 }
 
 fn print_gateway(line: &gateway::Line, as_json: bool) {

@@ -243,6 +243,11 @@ impl Answer {
 }
 
 impl Visitor {
+    /// One who has asked nothing yet.
+    pub(crate) async fn at(gateway: SocketAddr) -> Visitor {
+        Visitor { stream: TcpStream::connect(gateway).await.unwrap(), read: Vec::new() }
+    }
+
     /// Whether not a byte has come.
     pub(crate) fn hears_nothing(&mut self) -> bool {
         let mut byte = [0];

@@ -184,6 +184,26 @@ fn the_gateway_bench() {
 }
 
 #[test]
+fn the_gateway_bench_of_crowds_and_events() {
+    let idle =
+        gateway::Idle { bench: "", connections: 1, rss_mib_before: 1.0, rss_mib: 1.0, answered_again: 1 };
+    check("`ghostlight bench gateway --idle N --json`", "The line", &[idle]);
+    let slow = gateway::SlowLoris {
+        bench: "",
+        connections: 1,
+        rps_before: 1.0,
+        rps: 1.0,
+        p99_ms_before: 1.0,
+        p99_ms: 1.0,
+        errors: 0,
+        hung_up: 0,
+    };
+    check("`ghostlight bench gateway --slow-loris N --json`", "The line", &[slow]);
+    let event = gateway::Disturbed { event: "reload", times: 1, requests: 1, failed: 0, p99_ms: 1.0 };
+    check("`ghostlight bench gateway --disturb --json`", "A line an event", &[event]);
+}
+
+#[test]
 fn the_apply_bench() {
     const COMMAND: &str = "`ghostlight bench apply --json`";
     let line = apply::Line {

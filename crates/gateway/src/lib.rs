@@ -272,7 +272,8 @@ impl Gateway {
             let told = common.heard.clone();
             knows_the_primary(told).await?;
         }
-        // Each thread has a listener of each address, or several, where another number of threads had opened them.
+        // Each thread has a listener of each address; where another process had another number of threads, some have several,
+        // or some threads have none and are not needed.
         let mut entrances: Vec<Vec<listen::Entrance>> = (0..config.threads).map(|_| Vec::new()).collect();
         for (listeners, door) in visitors.into_iter().zip(&doors) {
             for (n, listener) in listeners.into_iter().enumerate() {
@@ -282,6 +283,7 @@ impl Gateway {
             }
         }
         let mut threads = Vec::new();
+        entrances.retain(|thread| !thread.is_empty());
         for (n, entrances) in entrances.into_iter().enumerate() {
             threads.push(serving_thread(n, entrances, common.clone())?);
         }
@@ -293,7 +295,7 @@ impl Gateway {
                 .map_err(|e| GatewayError::NotTakenOver(e.to_string()))?;
             tracing::info!("the gateway of before has passed its listeners on");
         }
-        tokio::spawn(offer(at, sockets, ending.clone()));
+        let offering = tokio::spawn(offer(at, sockets, ending.clone()));
         let mut result = Ok(());
         for ended in threads {
             match ended.await {
@@ -303,6 +305,10 @@ impl Gateway {
             }
         }
         api.abort();
+        // With it the last copies of the listeners are closed.
+        if let Err(e) = offering.await {
+            tracing::warn!("the listeners' offer ended badly: {e}");
+        }
         result
     }
 }

@@ -59,8 +59,8 @@ pub(crate) fn adopted(
     ready.map_err(|source| ListenError::Refused { what: what.to_owned(), address, source })
 }
 
-/// Listeners on one address, at least one for each thread. `old`: those that another process has opened there; all of
-/// them are served, since visitors wait in each.
+/// Listeners on one address, one for each thread; or `old`, as many as another process has opened there: visitors wait in
+/// each of them.
 pub(crate) async fn reuseport(
     what: &str,
     address: SocketAddr,
@@ -81,8 +81,9 @@ pub(crate) async fn reuseport(
         socket.listen(BACKLOG)?.into_std()
     };
     if !old.is_empty() {
-        let more = (old.len()..threads).map(|_| one(address));
-        return old.into_iter().map(Ok).chain(more).collect::<std::io::Result<_>>().map_err(refused);
+        // None is opened besides: the kernel would fill its queue at once, and we do not accept before we know who is
+        // primary.
+        return Ok(old);
     }
     let first = one(address).map_err(refused)?;
     let address = first.local_addr().map_err(refused)?;

@@ -4,14 +4,14 @@
 //! redirect to https. Certificates are read again by themselves. All else belongs to sockets and threads; whoever changes it
 //! is told which keys these are, and starts the next process with `--take-over`, which drops no connection either.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot, watch},
 };
 
-use crate::{Config, balance::Event, ending::Ending, tls::Certificates};
+use crate::{Config, balance::Event, ending::Ending, tls::{CertificateFiles, Certificates}};
 
 /// Reads the configuration again; its error is a sentence for the operator.
 #[derive(Clone)]
@@ -87,12 +87,6 @@ async fn once(
 
 /// What differs and cannot be changed, by its key in the topology file.
 fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
-    let doors = |config: &Config| {
-        let door = |l: &crate::Listener| {
-            (l.listen, l.proxy_protocol, l.certificates.as_deref().map(Certificates::files))
-        };
-        config.listeners.iter().map(door).collect::<Vec<_>>()
-    };
     let room = |config: &Config| (config.limits.connections_max, config.limits.memory_bytes_max);
     [
         ("gateway.listen", old.listen != new.listen),
@@ -111,4 +105,10 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     .filter(|(_, differs)| *differs)
     .map(|(key, _)| key)
     .collect()
+}
+
+/// What belongs to the sockets of a configuration.
+fn doors(config: &Config) -> Vec<(SocketAddr, bool, Option<&[CertificateFiles]>)> {
+    let all = config.listeners.iter();
+    all.map(|l| (l.listen, l.proxy_protocol, l.certificates.as_deref().map(Certificates::files))).collect()
 }

@@ -26,7 +26,6 @@ use std::{
     convert::Infallible,
     net::{IpAddr, SocketAddr},
     rc::Rc,
-    sync::Arc,
     time::Duration,
 };
 

@@ -28,7 +28,7 @@ async fn stage(targets: &[SocketAddr], adjust: impl FnOnce(&mut TargetGroup)) ->
 }
 
 /// Waits until the gateway says that this target is in this state.
-async fn is(stage: &Stage, target: SocketAddr, state: TargetState) -> Option<TargetReason> {
+pub(crate) async fn is(stage: &Stage, target: SocketAddr, state: TargetState) -> Option<TargetReason> {
     let known = async {
         loop {
             let status = stage.status().await;

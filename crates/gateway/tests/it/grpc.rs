@@ -151,7 +151,7 @@ async fn calls_go_through_with_their_trailers_over_one_connection() {
 async fn a_held_call_keeps_its_trailers_until_the_gate_opens() {
     let files = Files::new("grpc-held");
     let (_service, at) = Service::start().await;
-    let mut stage = stage(&files, at, true, 3_600_000).await;
+    let stage = stage(&files, at, true, 3_600_000).await;
     let mut sender = client(&stage, &files).await;
     let calling = tokio::spawn(async move { call(&mut sender).await });
     stage.agent.asked().await.reply(BarrierOutcome::Replicated);

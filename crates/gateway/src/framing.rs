@@ -8,7 +8,6 @@
 //! The watch stops at a head's end and is set again when that request's body has been read. Empty lines before a head
 //! belong to none (RFC 9112 §2.2). Of requests that were pipelined into one read only the first is seen; the others are
 //! still read safely by hyper. A line that ends without CR is a line, here as there, and leaves with CR.
-
 //!
 //! It is also where slowness is seen (slow loris): a head that has begun must be complete in time, however steadily its
 //! bytes drip; and a visitor who takes nothing of his answer is hung up on. A head that comes in one read, an answer that

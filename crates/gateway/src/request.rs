@@ -140,7 +140,8 @@ pub(crate) async fn handle(
     let mut response = result.unwrap_or_else(|refusal| refuse(&edge, &refusal, &prefers, reload));
     response.headers_mut().insert(headers::REQUEST_ID, id);
     let is_unread = !visitor.heads.is_read() && !matches!(response.body(), AnswerBody::Streamed(_));
-    if is_unread || visitor.turned_away || edge.ending.is_passed_on() {
+    let is_last = visitor.turned_away || edge.ending.is_passed_on();
+    if is_unread || is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // What is left of an unread request must not be taken for the next one.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -70,12 +70,7 @@ enum Spoken {
 }
 
 /// Serves a connection until it ends; after the end was asked for only the requests under way.
-pub(crate) async fn connection(
-    edge: Rc<Edge>,
-    door: Rc<Door>,
-    stream: TcpStream,
-    address: SocketAddr,
-) {
+pub(crate) async fn connection(edge: Rc<Edge>, door: Rc<Door>, stream: TcpStream, address: SocketAddr) {
     let _open = Open::count(&edge.metrics.connections);
     let turned_away = match edge.pressure.admit(pressure::open(&edge.metrics)) {
         Admission::Serve => false,

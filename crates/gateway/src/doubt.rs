@@ -91,9 +91,8 @@ pub(crate) fn strip_lookalikes(headers: &mut HeaderMap) {
                 "host" | "content-length" | "transfer-encoding" | "forwarded" | "x-request-id" | "connection"
             )
     };
-    let looks_alike = |name: &&HeaderName| {
-        name.as_str().contains('_') && is_ours(&name.as_str().replace('_', "-"))
-    };
+    let looks_alike =
+        |name: &&HeaderName| name.as_str().contains('_') && is_ours(&name.as_str().replace('_', "-"));
     let found: Vec<HeaderName> = headers.keys().filter(looks_alike).cloned().collect();
     for name in found {
         headers.remove(name);

@@ -27,11 +27,11 @@ use std::{
     time::Duration,
 };
 
+use runtime::process::Shutdown;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg, sockopt::socket_peercred,
 };
-use runtime::process::Shutdown;
 use tokio::net::UnixListener;
 
 /// How long one side waits for the other's next word.
@@ -98,7 +98,11 @@ impl Taken {
 
 /// Offers `listeners` until somebody has taken them and serves. The caller stops then. Ends with an error when nothing can
 /// be offered, and with nothing at `shutdown`.
-pub(crate) async fn offer(listen: SocketAddr, listeners: Vec<OwnedFd>, shutdown: Shutdown) -> io::Result<bool> {
+pub(crate) async fn offer(
+    listen: SocketAddr,
+    listeners: Vec<OwnedFd>,
+    shutdown: Shutdown,
+) -> io::Result<bool> {
     let door = loop {
         match unix::UnixListener::bind_addr(&address(listen)?) {
             Ok(door) => break door,
@@ -121,7 +125,8 @@ pub(crate) async fn offer(listen: SocketAddr, listeners: Vec<OwnedFd>, shutdown:
         let stream = stream.into_std()?;
         let passed = listeners.clone();
         // Blocking words with a process that may be anything: not on a thread that others need.
-        let given = tokio::task::spawn_blocking(move || give(stream, &passed)).await.map_err(io::Error::other)?;
+        let given =
+            tokio::task::spawn_blocking(move || give(stream, &passed)).await.map_err(io::Error::other)?;
         match given {
             Ok(mut new) => {
                 // Nobody else is offered them; the new process makes its own offer as soon as it hears this.
@@ -132,7 +137,9 @@ pub(crate) async fn offer(listen: SocketAddr, listeners: Vec<OwnedFd>, shutdown:
                 }
                 return Ok(true);
             }
-            Err(e) => tracing::warn!("a process asked for the listeners and did not take over: {e}; serving on"),
+            Err(e) => {
+                tracing::warn!("a process asked for the listeners and did not take over: {e}; serving on")
+            }
         }
     }
 }
@@ -222,9 +229,11 @@ mod tests {
         let offered = tokio::spawn(offer(at, vec![dup(&first), dup(&second)], Shutdown::new()));
         let mut waiting = TcpStream::connect(at).unwrap();
         waiting.write_all(b"waited").unwrap();
-        let mut taken = tokio::task::spawn_blocking(move || loop {
-            if let Some(taken) = take(at).unwrap() {
-                return taken;
+        let mut taken = tokio::task::spawn_blocking(move || {
+            loop {
+                if let Some(taken) = take(at).unwrap() {
+                    return taken;
+                }
             }
         })
         .await
@@ -249,9 +258,11 @@ mod tests {
         let end = Shutdown::new();
         let offered = tokio::spawn(offer(at, vec![dup(&first)], end.clone()));
         for _ in 0..3 {
-            let taken = tokio::task::spawn_blocking(move || loop {
-                if let Some(taken) = take(at).unwrap() {
-                    return taken;
+            let taken = tokio::task::spawn_blocking(move || {
+                loop {
+                    if let Some(taken) = take(at).unwrap() {
+                        return taken;
+                    }
                 }
             });
             drop(taken.await.unwrap());

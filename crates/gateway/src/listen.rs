@@ -280,12 +280,7 @@ pub(crate) fn run_thread(entrances: Vec<Entrance>, common: Common) -> std::io::R
         let mut accepting = JoinSet::new();
         for (listener, door) in entrances {
             let listener = TcpListener::from_std(listener)?;
-            accepting.spawn_local(accept(
-                edge.clone(),
-                listener,
-                Rc::new(door),
-                open.clone(),
-            ));
+            accepting.spawn_local(accept(edge.clone(), listener, Rc::new(door), open.clone()));
         }
         while accepting.join_next().await.is_some() {}
         open.close();
@@ -297,12 +292,7 @@ pub(crate) fn run_thread(entrances: Vec<Entrance>, common: Common) -> std::io::R
     local.block_on(&runtime, serve)
 }
 
-async fn accept(
-    edge: Rc<Edge>,
-    listener: TcpListener,
-    door: Rc<Door>,
-    open: TaskTracker,
-) {
+async fn accept(edge: Rc<Edge>, listener: TcpListener, door: Rc<Door>, open: TaskTracker) {
     let asked = edge.ending.asked().clone();
     loop {
         let accepted = tokio::select! {

@@ -55,7 +55,8 @@ pub(crate) fn source(headers: &HeaderMap, hop: IpAddr, trusted: &[Cidr]) -> IpAd
 pub(crate) fn say(headers: &mut HeaderMap, hop: &Hop, trusted: &[Cidr]) {
     headers.remove(X_REAL_IP);
     let host = headers.get(header::HOST).cloned();
-    let address = HeaderValue::try_from(hop.address.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+    let address =
+        HeaderValue::try_from(hop.address.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
     if is_trusted(hop.address, trusted) {
         // One list out of what came: of two that differ nobody could tell which is true.
         let before: Vec<Option<IpAddr>> = list(headers);
@@ -201,7 +202,11 @@ mod tests {
         comes_from("10.0.0.1", &[("x-forwarded-for", "9.9.9.9, unknown, 10.0.0.2")], "10.0.0.2");
         comes_from("10.0.0.1", &[("forwarded", "for=203.0.113.7;proto=https, for=10.0.0.2")], "203.0.113.7");
         comes_from("2001:db8::1", &[("forwarded", "For=\"[2001:db9::7]:4711\"")], "2001:db9::7");
-        comes_from("10.0.0.1", &[("x-forwarded-for", "203.0.113.7"), ("forwarded", "for=9.9.9.9")], "203.0.113.7");
+        comes_from(
+            "10.0.0.1",
+            &[("x-forwarded-for", "203.0.113.7"), ("forwarded", "for=9.9.9.9")],
+            "203.0.113.7",
+        );
     }
 
     #[track_caller]
@@ -234,18 +239,16 @@ mod tests {
             &words,
             ["9.9.9.9, 10.0.0.1", "https", "b", "for=9.9.9.9, for=10.0.0.1;host=\"b\";proto=https"],
         );
-        says("2001:db9::1", &[("host", "a")], [
+        says(
             "2001:db9::1",
-            "http",
-            "a",
-            "for=\"[2001:db9::1]\";host=\"a\";proto=http",
-        ]);
-        says("10.0.0.1", &[("host", "a"), ("x-forwarded-proto", "gopher")], [
+            &[("host", "a")],
+            ["2001:db9::1", "http", "a", "for=\"[2001:db9::1]\";host=\"a\";proto=http"],
+        );
+        says(
             "10.0.0.1",
-            "http",
-            "a",
-            "for=10.0.0.1;host=\"a\";proto=http",
-        ]);
+            &[("host", "a"), ("x-forwarded-proto", "gopher")],
+            ["10.0.0.1", "http", "a", "for=10.0.0.1;host=\"a\";proto=http"],
+        );
     }
 
     #[test]

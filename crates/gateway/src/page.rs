@@ -12,8 +12,7 @@ const AGAIN_S: RangeInclusive<u32> = 3..=8;
 const PAGE: &str = include_str!("page.html");
 
 /// What the page's own style needs, and nothing else.
-pub(crate) const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The language that comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +94,16 @@ impl Kind {
         match (self, language) {
             (Kind::WaitsHere, Language::Korean) => "이 화면은 자동으로 다시 시도해요. 창을 닫지 않아도 돼요.",
             (Kind::WaitsHere, Language::English) => "This page tries again by itself. You can leave it open.",
-            (Kind::MayRepeat, Language::Korean) => "뒤로 가서 한 번 더 시도해 주세요. 두 번 처리될 걱정은 없어요.",
-            (Kind::MayRepeat, Language::English) => "Please go back and try again. Nothing will happen twice.",
+            (Kind::MayRepeat, Language::Korean) => {
+                "뒤로 가서 한 번 더 시도해 주세요. 두 번 처리될 걱정은 없어요."
+            }
+            (Kind::MayRepeat, Language::English) => {
+                "Please go back and try again. Nothing will happen twice."
+            }
             (Kind::MustLook, Language::Korean) => "내역을 먼저 확인해 주세요. 확인된 내용은 사라지지 않아요.",
-            (Kind::MustLook, Language::English) => "Please look at your history first. What it shows will not be lost.",
+            (Kind::MustLook, Language::English) => {
+                "Please look at your history first. What it shows will not be lost."
+            }
             (Kind::Refused, Language::Korean) => "처음 화면으로 돌아가 주세요.",
             (Kind::Refused, Language::English) => "Please go back to the first page.",
         }
@@ -110,7 +115,8 @@ impl Page {
     pub(crate) fn write(&self, lot: u32) -> (String, Option<u32>) {
         let wait_s = AGAIN_S.start() + lot % (AGAIN_S.end() - AGAIN_S.start() + 1);
         let again = (self.kind == Kind::WaitsHere).then_some(wait_s);
-        let refresh = again.map(|s| format!("<meta http-equiv=\"refresh\" content=\"{s}\">\n")).unwrap_or_default();
+        let refresh =
+            again.map(|s| format!("<meta http-equiv=\"refresh\" content=\"{s}\">\n")).unwrap_or_default();
         let page = PAGE
             .replace("{lang}", self.language.tag())
             .replace("{other_lang}", self.language.other().tag())

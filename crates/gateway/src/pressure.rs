@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn first_they_are_served_then_turned_away_then_hung_up_on() {
-        let check = |pressure: &Pressure, open, want| assert_eq!(pressure.admit(open), want, "{open} {pressure:?}");
+        let check =
+            |pressure: &Pressure, open, want| assert_eq!(pressure.admit(open), want, "{open} {pressure:?}");
         let all = Pressure::of(20_000, 0, 0);
         check(&all, 18_000, Admission::Serve);
         check(&all, 19_000, Admission::TurnAway);

@@ -176,7 +176,10 @@ impl Refusal {
             headers.insert(OUTCOME, HeaderValue::from_static(outcome));
         }
         // What is left of an unread or ambiguous request must not be taken for the next one.
-        if matches!(self, Refusal::BadRequest(_) | Refusal::TooLarge | Refusal::Stalled | Refusal::ExpectationFailed) {
+        if matches!(
+            self,
+            Refusal::BadRequest(_) | Refusal::TooLarge | Refusal::Stalled | Refusal::ExpectationFailed
+        ) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -11,7 +11,12 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 
-use crate::{Config, balance::Event, ending::Ending, tls::{CertificateFiles, Certificates}};
+use crate::{
+    Config,
+    balance::Event,
+    ending::Ending,
+    tls::{CertificateFiles, Certificates},
+};
 
 /// Reads the configuration again; its error is a sentence for the operator.
 #[derive(Clone)]

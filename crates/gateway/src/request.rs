@@ -253,7 +253,8 @@ fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
     *request.version_mut() = Version::HTTP_11;
     let headers = request.headers_mut();
     // The one word of `TE` that a gRPC server must hear. It says that trailers may be sent, and so they may: we pass them on.
-    asked.takes_trailers = headers.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    asked.takes_trailers =
+        headers.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
     headers::strip_hop_by_hop(headers);
     if asked.upgrade.is_some() {
         upgrade::ask(headers);

@@ -54,7 +54,8 @@ fn is_valid(text: &[u8]) -> bool {
         let is_hex = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
         parts.next().filter(|p| p.len() == length && p.iter().all(is_hex))
     };
-    let (Some(version), Some(trace), Some(parent), Some(_flags)) = (part(2), part(32), part(16), part(2)) else {
+    let (Some(version), Some(trace), Some(parent), Some(_flags)) = (part(2), part(32), part(16), part(2))
+    else {
         return false;
     };
     let is_something = |id: &[u8]| id.iter().any(|b| *b != b'0');

@@ -236,7 +236,11 @@ impl Pool {
         self.ready(address, sender, shared.term.clone())
     }
 
-    async fn connect_shared(self: &Rc<Self>, address: SocketAddr, within: Duration) -> io::Result<Connection> {
+    async fn connect_shared(
+        self: &Rc<Self>,
+        address: SocketAddr,
+        within: Duration,
+    ) -> io::Result<Connection> {
         let term = self.term.borrow().clone();
         let stream = timeout(within, TcpStream::connect(address)).await??;
         stream.set_nodelay(true)?;

@@ -34,7 +34,8 @@ pub(super) async fn check(address: SocketAddr, config: &HealthCheck, protocol: P
         let stream = TcpStream::connect(address).await.map_err(failed)?;
         match protocol {
             Protocol::Http1 => {
-                let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+                let (mut sender, connection) =
+                    http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
                 let answer = sender.send_request(get(address, &config.path)?);
                 matches(config, &driven(connection, answer).await?)
             }
@@ -126,9 +127,8 @@ async fn serves(answer: Response<Incoming>) -> Result<(), Miss> {
     }
     let (parts, body) = answer.into_parts();
     let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(failed)?;
-    let status = |headers: &HeaderMap| {
-        headers.get("grpc-status").and_then(|s| s.to_str().ok()).map(str::to_owned)
-    };
+    let status =
+        |headers: &HeaderMap| headers.get("grpc-status").and_then(|s| s.to_str().ok()).map(str::to_owned);
     let told = body.trailers().and_then(status).or_else(|| status(&parts.headers));
     let message = body.to_bytes();
     match told.as_deref() {

@@ -108,7 +108,9 @@ impl Shares {
                 slots: group.fit.iter().map(slot).collect(),
                 turn: Cell::new(old.map_or(0, |s| s.turn.get())),
                 requests_max: group.config.requests_max.div_ceil(threads),
-                retries: Retries { credit: Cell::new(old.map_or(Retries::FIRST, |s| s.retries.credit.get())) },
+                retries: Retries {
+                    credit: Cell::new(old.map_or(Retries::FIRST, |s| s.retries.credit.get())),
+                },
                 name,
             }
         };

@@ -128,7 +128,8 @@ async fn cl_te_behind_a_request_that_was_read_before() {
     let (stage, recorder) = stage().await;
     let mut visitor = stage.send("POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab").await;
     assert_eq!(visitor.answer().await.status, 200);
-    let both = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let both =
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     visitor.write(&format!("{both}{SMUGGLED}")).await;
     assert_eq!(visitor.answer().await.status, 400);
     assert!(visitor.is_hung_up().await);
@@ -230,7 +231,9 @@ async fn bare_line_feeds() {
     one(&stage, &recorder, &format!("{mixed}hello{SMUGGLED}"), "POST a/lf 5").await;
     // In the framing of chunks it is none: there the two readings differ by what follows.
     let chunked = "POST /chunks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    for chunks in ["5\nhello\r\n0\r\n\r\n", "5\r\nhello\n0\r\n\r\n", "5;x\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\n\r\n"] {
+    for chunks in
+        ["5\nhello\r\n0\r\n\r\n", "5\r\nhello\n0\r\n\r\n", "5;x\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\n\r\n"]
+    {
         let answers = exchange(&stage, &format!("{chunked}{chunks}{SMUGGLED}")).await;
         assert!(answers.starts_with("HTTP/1.1 400 "), "{chunks:?} is answered {answers:?}");
         assert_eq!(recorder.take(), Vec::<String>::new(), "{chunks:?}");
@@ -332,8 +335,7 @@ const END_HEADERS: u8 = 4;
 
 /// What became of stream 1: the status of its answer, or none if it was reset.
 async fn over_http2(stage: &Stage, files: &Files, head: &[(&str, &str)], data: &[&[u8]]) -> Option<String> {
-    let mut stream =
-        connect(stage.addresses[1], "a.test", &files.shown("a.test"), &["h2"]).await.unwrap();
+    let mut stream = connect(stage.addresses[1], "a.test", &files.shown("a.test"), &["h2"]).await.unwrap();
     let mut text = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     text.extend(frame(4, 0, 0, &[]));
     let no_body = if data.is_empty() { END_STREAM } else { 0 };
@@ -382,7 +384,8 @@ async fn http2_that_would_mean_something_else_as_http1() {
     let stage = tls_stage(&files, &["a.test"], |c| only(c, &[address])).await;
     let told = over_http2(&stage, &files, &GET, &[]).await;
     assert_eq!((told.as_deref(), recorder.take()), (Some("200"), vec!["GET a.test/h2 0".to_owned()]));
-    let told = over_http2(&stage, &files, &[&POST[..], &[("content-length", "5")]].concat(), &[b"hello"]).await;
+    let told =
+        over_http2(&stage, &files, &[&POST[..], &[("content-length", "5")]].concat(), &[b"hello"]).await;
     assert_eq!((told.as_deref(), recorder.take()), (Some("200"), vec!["POST a.test/h2 5".to_owned()]));
 
     let smuggled: &[u8] = SMUGGLED.as_bytes();

@@ -62,7 +62,10 @@ impl Service {
         (started, at)
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
+    async fn answer(
+        self,
+        request: Request<Incoming>,
+    ) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
         let (parts, body) = request.into_parts();
         let message = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
         let mut trailers = HeaderMap::new();

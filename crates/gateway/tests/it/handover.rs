@@ -46,7 +46,11 @@ fn teapot() -> Rule {
         source_ip: Vec::new(),
         forward: None,
         redirect: None,
-        fixed_response: Some(FixedResponse { status: 418, content_type: "text/plain".into(), body: "tea".into() }),
+        fixed_response: Some(FixedResponse {
+            status: 418,
+            content_type: "text/plain".into(),
+            body: "tea".into(),
+        }),
     }
 }
 
@@ -85,7 +89,10 @@ async fn a_new_configuration_is_taken_whole_or_not_at_all() {
     timeout(PATIENCE, known).await.expect("the new configuration is never in force");
     visitor.write("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n").await;
     let text = visitor.answer().await.text();
-    assert!(text.contains("x-forwarded-for: 203.0.113.7, 127.0.0.1\n"), "the open connection is served on: {text}");
+    assert!(
+        text.contains("x-forwarded-for: 203.0.113.7, 127.0.0.1\n"),
+        "the open connection is served on: {text}"
+    );
 
     // What cannot change is named, and nothing of it is taken.
     let mut other = new.clone();
@@ -149,7 +156,11 @@ async fn the_next_process_takes_the_listeners_and_no_request_fails() {
     for _ in 0..20 {
         assert_eq!(stage.ask(GET).await.status, 200);
     }
-    assert_eq!(stage.status().await.serving, Some(serving("nhn", 7)), "its admin API is reached at the same place");
+    assert_eq!(
+        stage.status().await.serving,
+        Some(serving("nhn", 7)),
+        "its admin API is reached at the same place"
+    );
     end.cancel();
     for visitor in visitors {
         assert!(visitor.await.unwrap() > 0);

@@ -53,8 +53,10 @@ async fn a_trusted_proxys_list_is_added_to() {
 async fn a_trace_goes_on_and_where_there_is_none_one_begins() {
     let stage = stage(&[]).await;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let text =
-        stage.ask(&format!("GET / HTTP/1.1\r\nHost: a\r\nTraceparent: {trace}\r\nTracestate: v=1\r\n\r\n")).await.text();
+    let text = stage
+        .ask(&format!("GET / HTTP/1.1\r\nHost: a\r\nTraceparent: {trace}\r\nTracestate: v=1\r\n\r\n"))
+        .await
+        .text();
     has(&text, &[&format!("traceparent: {trace}"), "tracestate: v=1"]);
     let text = stage.ask("GET / HTTP/1.1\r\nHost: a\r\nTracestate: v=1\r\n\r\n").await.text();
     let made = text.lines().find_map(|l| l.strip_prefix("traceparent: 00-")).unwrap();

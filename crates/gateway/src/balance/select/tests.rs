@@ -219,7 +219,8 @@ fn failures_in_a_row_are_told_and_an_answer_breaks_the_row() {
     stage.begin(0).failed();
     let told = stage.report.try_recv().unwrap();
     assert!(matches!(told, health::Event::Failing(key) if key.address.port() == 1));
-    let mut on_5xx = Stage::new(&[1, 1], |g| (g.circuit_breaker.failures, g.circuit_breaker.on_5xx) = (1, true));
+    let mut on_5xx =
+        Stage::new(&[1, 1], |g| (g.circuit_breaker.failures, g.circuit_breaker.on_5xx) = (1, true));
     on_5xx.begin(1).answered(hyper::StatusCode::SERVICE_UNAVAILABLE);
     assert!(on_5xx.report.try_recv().is_ok());
 }

@@ -20,7 +20,12 @@ pub(super) struct Measured {
 const STREAMS: u32 = 8;
 
 /// Loads `proxy` for as long as `config` says.
-pub(super) async fn run(config: &Edge, proxy: &Running, workload: Workload, folder: &Path) -> Result<Measured, String> {
+pub(super) async fn run(
+    config: &Edge,
+    proxy: &Running,
+    workload: Workload,
+    folder: &Path,
+) -> Result<Measured, String> {
     let before_ms = proxy.cpu_ms()?;
     let told = if workload.is_http2() {
         h2load(config, proxy, workload.path(), folder).await?
@@ -34,7 +39,12 @@ pub(super) async fn run(config: &Edge, proxy: &Running, workload: Workload, fold
 }
 
 /// Loads the proxy at this address with HTTP/1.1.
-pub(super) async fn wrk(connections: u32, measure: Duration, at: SocketAddr, path: &str) -> Result<Told, String> {
+pub(super) async fn wrk(
+    connections: u32,
+    measure: Duration,
+    at: SocketAddr,
+    path: &str,
+) -> Result<Told, String> {
     let mut command = Command::new("wrk");
     command
         .args(["--latency", "-t2", &format!("-c{connections}")])
@@ -112,7 +122,8 @@ impl Told {
             part.trim().parse().ok()
         };
         let statuses = text.lines().find_map(|l| l.strip_prefix("status codes: "))?;
-        let well: u64 = statuses.split(", ").find_map(|part| part.strip_suffix(" 2xx"))?.trim().parse().ok()?;
+        let well: u64 =
+            statuses.split(", ").find_map(|part| part.strip_suffix(" 2xx"))?.trim().parse().ok()?;
         let done = count(" done")?;
         let times = log.lines().filter_map(|line| {
             let mut columns = line.split('\t');

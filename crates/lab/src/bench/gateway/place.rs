@@ -106,7 +106,9 @@ impl Place {
         let made = rcgen::generate_simple_self_signed(["bench.ghostlight.test".to_owned()]);
         let made = made.map_err(|e| format!("a certificate cannot be made: {e}"))?;
         let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-        for (name, text) in [("bench.pem", &chain), ("bench.key", &key), ("both.pem", &format!("{chain}{key}"))] {
+        for (name, text) in
+            [("bench.pem", &chain), ("bench.key", &key), ("both.pem", &format!("{chain}{key}"))]
+        {
             let path = self.folder.join(name);
             fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
         }
@@ -152,7 +154,11 @@ impl Place {
     pub(super) async fn origin(&self, n: u8) -> Result<Running, String> {
         let name = if n == 0 { "origin" } else { "origin2" };
         let address = self.target(n);
-        let config = self.write(&format!("{name}.nginx.conf"), &ORIGIN.replace("origin.", &format!("{name}.")), address)?;
+        let config = self.write(
+            &format!("{name}.nginx.conf"),
+            &ORIGIN.replace("origin.", &format!("{name}.")),
+            address,
+        )?;
         let mut command = bound_to_us("nginx");
         command.arg("-c").arg(config).arg("-p").arg(&self.folder);
         self.start(name, address, command).await
@@ -288,7 +294,8 @@ impl Running {
     /// Memory of the process, in MiB.
     pub(super) fn rss_mib(&self) -> Result<f64, String> {
         let pid = self.child.id().ok_or_else(|| format!("{} has ended", self.name))?;
-        let text = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|e| format!("{}: {e}", self.name))?;
+        let text =
+            fs::read_to_string(format!("/proc/{pid}/status")).map_err(|e| format!("{}: {e}", self.name))?;
         let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or_default();
         let kib = line.trim().strip_suffix(" kB").and_then(|n| n.trim().parse::<f64>().ok());
         kib.map(|kib| kib / 1_024.0).ok_or_else(|| format!("/proc tells no memory of {}", self.name))

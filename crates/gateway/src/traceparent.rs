@@ -106,7 +106,8 @@ mod tests {
             headers
         };
         let kept = with(&[GOOD]);
-        assert_eq!((kept.get(TRACEPARENT).unwrap(), kept.get(TRACESTATE).unwrap()), (GOOD, "a=1"));
+        assert_eq!(kept.get(TRACEPARENT).unwrap(), GOOD);
+        assert_eq!(kept.get(TRACESTATE).unwrap(), "a=1");
         for values in [&[][..], &["00-xyz"], &[GOOD, GOOD]] {
             let replaced = with(values);
             let made: Vec<_> = replaced.get_all(TRACEPARENT).iter().collect();

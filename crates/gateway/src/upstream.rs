@@ -128,7 +128,11 @@ impl Spoken {
 
 enum Sender {
     Http1(http1::SendRequest<VisitorBody>),
-    Http2(http2::SendRequest<VisitorBody>, Stream),
+    Http2 {
+        sender: http2::SendRequest<VisitorBody>,
+        /// Counted until this is dropped.
+        _stream: Stream,
+    },
 }
 
 /// One request's place on a connection of HTTP/2.
@@ -232,7 +236,7 @@ impl Pool {
 
     /// One request more on this connection.
     fn on_shared(self: &Rc<Self>, address: SocketAddr, shared: &Shared) -> Connection {
-        let sender = Sender::Http2(shared.sender.clone(), Stream::begin(&shared.used));
+        let sender = Sender::Http2 { sender: shared.sender.clone(), _stream: Stream::begin(&shared.used) };
         self.ready(address, sender, shared.term.clone())
     }
 
@@ -329,7 +333,7 @@ impl Connection {
     pub(crate) fn protocol(&self) -> Spoken {
         match self.sender {
             Sender::Http1(_) => Spoken::Http1,
-            Sender::Http2(..) => Spoken::Http2,
+            Sender::Http2 { .. } => Spoken::Http2,
         }
     }
 
@@ -369,7 +373,7 @@ impl Connection {
                 }
                 timeout(patience.head, sender.try_send_request(request)).await
             }
-            Sender::Http2(sender, _) => {
+            Sender::Http2 { sender, .. } => {
                 request.headers_mut().remove(header::TRANSFER_ENCODING);
                 timeout(patience.head, sender.try_send_request(request)).await
             }
@@ -455,8 +459,9 @@ impl Body for Answer {
             let why = format!("the application said nothing for {} ms", idle.as_millis());
             return Poll::Ready(Some(Err(why.into())));
         }
+        let idle = self.idle;
         if let Some(timer) = &mut self.timer {
-            let until = Instant::now() + self.idle;
+            let until = Instant::now() + idle;
             timer.as_mut().reset(until);
         }
         match &frame {

@@ -2,16 +2,19 @@
 //!
 //! When something fails on the way, what may be done depends on what has been sent:
 //!
-//! | what happened | a write | a read |
-//! |---|---|---|
-//! | no target accepts | others are tried, again and again, for `accept_ms` | as a write |
-//! | the connection had ended before a byte was sent | another connection, within `accept_ms` | as a write |
-//! | it broke after a byte was sent, before an answer | never again: 503 `unknown` | once more, if the group's budget allows |
-//! | no answer in time | never again: 503 `unknown` | never again: it would only double the load |
+//! | what happened | what is done |
+//! |---|---|
+//! | no target accepts | others are tried, again and again, for `accept_ms` |
+//! | the connection had ended before a byte was sent | another connection, within `accept_ms` |
+//! | it broke after a byte was sent, before an answer | never again: 503 `unknown`. Where a group says `retry_reads`, a read is sent once more |
+//! | no answer in time, or none that can be read | never again: 503 `unknown` |
 //!
-//! A *read* here is a GET, HEAD or OPTIONS without a body whose answer is not held; see `docs/decisions/0012`.
+//! A *read* here is a GET or HEAD without a body whose answer is not held, in a group of which no read was ever held; it is
+//! sent once more only in the same epoch, to a target of this site, and within the group's budget. See
+//! `docs/decisions/0012`.
 //!
-//! Always true here: a write of which a byte was sent is never sent again.
+//! Always true here: a request of which a byte was sent is never sent again, unless its group's owner has said that its reads
+//! may be; a write never is.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -20,7 +23,7 @@ use std::{
 };
 
 use hyper::{
-    Request,
+    Method, Request,
     header::{self, HeaderValue},
 };
 use model::Epoch;
@@ -29,8 +32,9 @@ use tokio::time::Instant;
 
 use crate::{
     access::Trace,
-    balance::{Shares, select},
+    balance::{Group, Share, Shares, select},
     body::{Upload, VisitorBody},
+    headers,
     listen::Edge,
     peer,
     refusal::{NotSent, Refusal, Unknown, WhyUnknown},
@@ -62,13 +66,20 @@ pub(crate) async fn forward(
     if held && edge.gate.held() >= limits.held_max {
         return Err(Refusal::NotSent(NotSent::Full));
     }
-    let may_repeat = !held && !writes && route.counts_for_retries() && is_repeatable(&request);
+    let may_repeat = route.repeats_reads() && !held && !writes && is_repeatable(&request);
     let mut copy = may_repeat.then(|| copy_of(&request));
-    let mut broken = None;
+    // The target that broke it off, and the epoch in which that was.
+    let mut broken: Option<(SocketAddr, Epoch)> = None;
     let give_up = Instant::now() + Duration::from_millis(limits.accept_ms);
     loop {
         let (connection, cookie, epoch, within) =
-            connect(edge, &route, &request, source, forwarded, broken).await?;
+            connect(edge, &route, &request, source, forwarded, broken.map(|(at, _)| at)).await?;
+        // It was sent in an epoch that is over: nobody sends it in the next one.
+        if let Some((_, sent_in)) = broken
+            && epoch != Some(sent_in)
+        {
+            return Err(broke_off(sent_in, WhyUnknown::Upstream, writes));
+        }
         if epoch.is_none() {
             edge.metrics.forwarded.inc();
             edge.stamp.put(request.headers_mut(), source);
@@ -83,6 +94,9 @@ pub(crate) async fn forward(
                 if let Some(cookie) = cookie {
                     response.headers_mut().append(header::SET_COOKIE, cookie);
                 }
+                if !writes && headers::wants_hold(response.headers()) {
+                    route.holds_reads();
+                }
                 return Ok(Answered { response, epoch });
             }
             // The pooled connection had ended, unnoticed until now. Nothing was sent.
@@ -95,10 +109,14 @@ pub(crate) async fn forward(
                 continue;
             }
             Err(Failed::Broke(why)) => {
-                if let Some(again) = copy.take().filter(|_| route.may_retry()) {
+                // The peer's gateway has its own epoch and its own rules.
+                if let Some((again, epoch)) = copy.take().zip(epoch)
+                    && edge.destination(forwarded) == Destination::Local(epoch)
+                    && route.may_retry()
+                {
                     tracing::debug!(%address, "a read is sent once more: {why}");
                     edge.metrics.retried.inc();
-                    (request, broken) = (again, Some(address));
+                    (request, broken) = (again, Some((address, epoch)));
                     continue;
                 }
                 why
@@ -122,7 +140,9 @@ pub(crate) fn broke_off(epoch: Epoch, why: WhyUnknown, writes: bool) -> Refusal 
 
 /// Nothing of it is consumed by sending it.
 fn is_repeatable(request: &Request<VisitorBody>) -> bool {
-    request.body().progress().get() == Upload::Complete && !request.headers().contains_key(header::UPGRADE)
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && request.body().progress().get() == Upload::Complete
+        && !request.headers().contains_key(header::UPGRADE)
 }
 
 fn copy_of(request: &Request<VisitorBody>) -> Request<VisitorBody> {
@@ -135,17 +155,28 @@ fn copy_of(request: &Request<VisitorBody>) -> Request<VisitorBody> {
 }
 
 impl Route {
-    /// Takes this request into account for the share of repetitions that its group allows; whether there is one.
-    fn counts_for_retries(&self) -> bool {
-        self.group.and_then(|place| self.shares.at(place)).is_some_and(|(group, share)| {
+    fn chosen(&self) -> Option<(&Group, &Share)> {
+        self.group.and_then(|place| self.shares.at(place))
+    }
+
+    /// Whether the group's reads may be sent once more. This request counts for the share of them that may be.
+    fn repeats_reads(&self) -> bool {
+        self.chosen().filter(|(group, _)| group.config.retry_reads).is_some_and(|(group, share)| {
             share.retries.asked(group.config.retry_percent_max);
-            group.config.retry_reads && group.config.retry_percent_max > 0
+            group.config.retry_percent_max > 0 && !share.holds_reads.get()
         })
+    }
+
+    /// A read's answer is to be held: what this group reads may change something, and is never sent again from now on.
+    fn holds_reads(&self) {
+        if let Some((_, share)) = self.chosen() {
+            share.holds_reads.set(true);
+        }
     }
 
     /// Takes one repetition from the group's budget, if there is one left.
     fn may_retry(&self) -> bool {
-        self.group.and_then(|place| self.shares.at(place)).is_some_and(|(_, share)| share.retries.take())
+        self.chosen().is_some_and(|(_, share)| share.retries.take())
     }
 }
 

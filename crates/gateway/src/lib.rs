@@ -10,8 +10,8 @@
 //!
 //! Start reading at [`request`], then [`hold`], then [`park`].
 //!
-//! Always true here: nothing of a held answer leaves before its barrier has passed; a write of which a byte was
-//! sent is never sent again; threads share only snapshots that are swapped in whole, and counters.
+//! Always true here: nothing of a held answer leaves before its barrier has passed; a request of which a byte was
+//! sent is not sent again (reads alone may be, where a target group says so); threads share only snapshots that are swapped in whole, and counters.
 //!
 //! This crate does not know how replication works or who should be primary: its agent tells.
 

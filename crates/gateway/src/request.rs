@@ -10,7 +10,7 @@
 //!              ·  park       while a switchover is under way: wait, not forwarded │ too long, too many ─▶ 503 not-sent
 //!              5 route       open here ─▶ local target │ else ─▶ peer's gateway │ nowhere ─▶ 503 not-sent
 //!              ·  choose     one of the group's fit targets │ all full ─▶ 503 not-sent
-//!              6 forward     the epoch is known before; a write of which a byte was sent is never sent again
+//!              6 forward     the epoch is known before; what was sent, in part or whole, is not sent again
 //!                │             └─ broke off after a byte ─▶ 503 unknown
 //!                │             └─ the application switches to WebSocket ─▶ bytes both ways
 //!              7 keep        held answers completely: memory, or a nameless file │ others stream

@@ -29,6 +29,8 @@ pub(crate) struct Share {
     pub(crate) requests_max: u32,
     /// How many reads may be sent once more.
     pub(crate) retries: Retries,
+    /// A read of this group was answered with `Ghostlight-Hold: required`.
+    pub(crate) holds_reads: Cell<bool>,
 }
 
 /// A budget of repetitions: a share of the requests, with some in hand for the moment at which a target is lost.
@@ -111,6 +113,7 @@ impl Shares {
                 retries: Retries {
                     credit: Cell::new(old.map_or(Retries::FIRST, |s| s.retries.credit.get())),
                 },
+                holds_reads: Cell::new(old.is_some_and(|s| s.holds_reads.get())),
                 name,
             }
         };

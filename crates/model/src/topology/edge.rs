@@ -70,9 +70,11 @@ pub struct TargetGroup {
     /// When a target is left out because visitors' requests fail on it.
     #[serde(default)]
     pub circuit_breaker: CircuitBreaker,
-    /// Whether a read (GET, HEAD or OPTIONS without a body, its answer not held) is sent once more when its target breaks
-    /// the connection before it has answered. Writes never are, whatever this says.
-    #[serde(default = "yes")]
+    /// Whether a read (GET or HEAD without a body) is sent once more when its target breaks the connection before it has
+    /// answered. Default: no; once a byte was sent, nothing is sent again. A write, a read whose answer is held, and a read
+    /// that would run in another epoch than at first are never sent again, whatever this says; nor is any read of the group
+    /// after one of its reads was answered with `Ghostlight-Hold: required`.
+    #[serde(default)]
     pub retry_reads: bool,
     /// So many of a hundred requests may be such repetitions; beyond that they fail, so that a group in trouble is not
     /// given more to do.
@@ -454,7 +456,7 @@ impl TargetGroup {
             deregistration_delay_ms: deregistration_delay_ms(),
             health_check: HealthCheck::default(),
             circuit_breaker: CircuitBreaker::default(),
-            retry_reads: true,
+            retry_reads: false,
             retry_percent_max: retry_percent_max(),
             fail_open: true,
             requests_max: 0,

@@ -536,24 +536,7 @@ impl Topology {
                     fix: "add [[sites.<name>.gateway.listener]] with certificate = [{ chain = \"…\", key = \"…\" }]".into(),
                 });
             }
-            let limits = &config.gateway.limits;
-            for (name, ms) in [
-                ("head_ms", limits.head_ms),
-                ("head_idle_ms", limits.head_idle_ms),
-                ("body_idle_ms", limits.body_idle_ms),
-                ("reader_idle_ms", limits.reader_idle_ms),
-                ("connect_ms", limits.connect_ms),
-                ("answer_ms", limits.answer_ms),
-                ("answer_idle_ms", limits.answer_idle_ms),
-            ] {
-                if ms == 0 {
-                    faults.push(Fault {
-                        key: format!("sites.{site}.gateway.limits.{name}"),
-                        what: "nothing is done in no time".into(),
-                        fix: format!("leave {name} out, or write a number of milliseconds"),
-                    });
-                }
-            }
+            faults.extend(config.gateway.limits.faults(site));
             if !config.gateway.health_path.starts_with('/') {
                 faults.push(Fault {
                     key: format!("sites.{site}.gateway.health_path"),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Site, topology::Fault};
+
 /// Every time is in milliseconds. The defaults suit a shop window; ALB's idle time, Kestrel's body rate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -62,5 +64,27 @@ impl Default for Limits {
             connections_max: 0,
             memory_bytes_max: 0,
         }
+    }
+}
+
+impl Limits {
+    /// Times in which nothing can be done.
+    pub(in crate::topology) fn faults(&self, site: &Site) -> impl Iterator<Item = Fault> {
+        [
+            ("head_ms", self.head_ms),
+            ("head_idle_ms", self.head_idle_ms),
+            ("body_idle_ms", self.body_idle_ms),
+            ("reader_idle_ms", self.reader_idle_ms),
+            ("connect_ms", self.connect_ms),
+            ("answer_ms", self.answer_ms),
+            ("answer_idle_ms", self.answer_idle_ms),
+        ]
+        .into_iter()
+        .filter(|(_, ms)| *ms == 0)
+        .map(move |(name, _)| Fault {
+            key: format!("sites.{site}.gateway.limits.{name}"),
+            what: "nothing is done in no time".into(),
+            fix: format!("leave {name} out, or write a number of milliseconds"),
+        })
     }
 }

@@ -25,7 +25,7 @@ test:
 	cargo test -p sim
 	scripts/end-to-end
 
-# The end-to-end tests' one library, as the lock file has it.
+# The end-to-end tests' two libraries, as the lock file has them.
 e2e/node_modules/.package-lock.json: e2e/package-lock.json
 	cd e2e && npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@

@@ -4,6 +4,7 @@ import { accessSync, constants } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
+import axe from "axe-core";
 import { chromium } from "playwright-core";
 
 const PICTURES = fileURLToPath(new URL("screenshots/", import.meta.url));
@@ -26,8 +27,9 @@ function executable() {
   throw new Error("no Chromium is installed; scripts/setup --test installs it");
 }
 
-export async function open_browser() {
-  await rm(PICTURES, { recursive: true, force: true });
+/** `keep`: beside the pictures of the tests before this one. */
+export async function open_browser({ keep = false } = {}) {
+  if (!keep) await rm(PICTURES, { recursive: true, force: true });
   await mkdir(PICTURES, { recursive: true });
   return chromium.launch({ executablePath: executable(), args: FLAGS });
 }
@@ -72,4 +74,12 @@ export async function picture(page, name, { dark = false } = {}) {
   await page.emulateMedia({ colorScheme: "light", reducedMotion: "no-preference" });
   await page.setViewportSize(size);
   return too_wide;
+}
+
+/** What of the page people with disabilities would stumble over: serious and critical findings of axe-core. */
+export async function barriers(page, name) {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  return violations.filter((found) => ["serious", "critical"].includes(found.impact))
+    .map((found) => `${name}: ${found.id}: ${found.nodes.slice(0, 3).map((node) => node.target.join(" ")).join(", ")}`);
 }

@@ -67,7 +67,7 @@ function lost(names) {
     if (!g || !g.classList.contains("free")) continue;
     g.classList.remove("free", "hint");
     g.classList.add("taken");
-    for (const a of ["role", "aria-checked", "tabindex"]) g.removeAttribute(a);
+    for (const a of ["role", "aria-checked", "aria-label", "tabindex"]) g.removeAttribute(a);
     const square = document.createElementNS("http://www.w3.org/2000/svg", "rect");
     for (const [k, v] of Object.entries({ class: "t", x: -10, y: -10, width: 20, height: 20, rx: 5 })) square.setAttribute(k, v);
     g.replaceChildren(g.querySelector(".hit"), square);

@@ -26,8 +26,8 @@ const PATIENCE_MS: u64 = 15_000;
 pub struct Terms {
     /// Now.
     pub fee: Fee,
-    /// When that changes, if it does.
-    pub changes_ms: Option<u64>,
+    /// When that changes, if it does, and into what: none if it is too late then.
+    pub then: Option<(u64, Option<Fee>)>,
 }
 
 impl Desk {
@@ -46,11 +46,10 @@ impl Desk {
         let prices: Vec<u32> = booking.seats.iter().map(|(_, price)| *price).collect();
         let (policy, starts_ms, now_ms) =
             (Policy::default(), event.performance.starts_at_ms, self.clock.now_ms());
-        let fee = policy.fee(&prices, booking.created_ms, starts_ms, now_ms);
-        Ok(fee.map(|fee| Terms {
-            fee,
-            changes_ms: policy.changes_ms(&prices, booking.created_ms, starts_ms, now_ms),
-        }))
+        let fee_at = |at_ms| policy.fee(&prices, booking.created_ms, starts_ms, at_ms);
+        let changes_ms = policy.changes_ms(&prices, booking.created_ms, starts_ms, now_ms);
+        let then = changes_ms.map(|at_ms| (at_ms, fee_at(at_ms)));
+        Ok(fee_at(now_ms).map(|fee| Terms { fee, then }))
     }
 
     /// Cancels a booking. `agreed_fee_won` is the fee that the visitor saw: if it is dearer by now nothing is

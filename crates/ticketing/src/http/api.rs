@@ -368,7 +368,7 @@ async fn cancel_terms(State(desk): State<Desk>, visitor: Visitor, Path(no): Path
     let body = json!({
         "fee_won": terms.fee.fee_won,
         "refund_won": terms.fee.refund_won,
-        "changes_at": terms.changes_ms.map(iso),
+        "changes_at": terms.then.map(|(at_ms, _)| iso(at_ms)),
     });
     Ok(Json(body).into_response())
 }

@@ -3,8 +3,8 @@
 use axum::{
     Form,
     extract::{Path, State},
-    http::HeaderMap,
-    response::Response,
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
 };
 
 use super::{
@@ -16,7 +16,7 @@ use crate::{
     ids::{BookingNo, HoldId, IdempotencyKey},
     refusal::Refusal,
     store::Account,
-    view::booking as view,
+    view::{booking as view, ics},
 };
 
 async fn account(desk: &Desk, visitor: &Visitor) -> Result<Account, Refusal> {
@@ -114,9 +114,25 @@ pub(super) async fn done(State(desk): State<Desk>, visitor: Visitor, Path(no): P
         let catalogue = desk.catalogue().await?;
         let event = catalogue.event(booking.performance).ok_or(Refusal::NoSuch)?;
         let terms = desk.cancel_terms(account, &no).await?;
-        Ok(Answer::Page(view::done(&frame(&desk, &visitor), &event, &booking, terms.as_ref())))
+        let tickets = desk.tickets(account, &no).await?;
+        Ok(Answer::Page(view::done(&frame(&desk, &visitor), &event, &booking, terms.as_ref(), &tickets)))
     };
     finish(&desk, &visitor, run.await)
+}
+
+/// The booking for a calendar.
+pub(super) async fn calendar(State(desk): State<Desk>, visitor: Visitor, Path(no): Path<String>) -> Response {
+    let run = async {
+        let no = BookingNo::parse(&no).ok_or(Refusal::NoSuch)?;
+        let booking = desk.store.booking(visitor.account()?, &no).await?.ok_or(Refusal::NoSuch)?;
+        let catalogue = desk.catalogue().await?;
+        let event = catalogue.event(booking.performance).ok_or(Refusal::NoSuch)?;
+        Ok(ics::of(visitor.lang, &event, &booking))
+    };
+    match run.await {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/calendar; charset=utf-8")], text).into_response(),
+        Err(no) => finish(&desk, &visitor, Err(no)),
+    }
 }
 
 pub(super) async fn cancel(

@@ -1,10 +1,12 @@
 //! The front page, the kinds of shows, the languages.
 
 use axum::{
-    extract::State,
+    extract::{Query, State, rejection::QueryRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+
+use serde::Deserialize;
 
 use super::{
     Visitor,
@@ -38,6 +40,37 @@ async fn category(State(desk): State<Desk>, visitor: Visitor, category: Category
     let run = async {
         let catalogue = desk.catalogue().await?;
         Ok(Answer::Page(home::category(&frame(&desk, &visitor), &catalogue, category)))
+    };
+    finish(&desk, &visitor, run.await)
+}
+
+pub(super) async fn ranking(State(desk): State<Desk>, visitor: Visitor) -> Response {
+    let run = async {
+        let catalogue = desk.catalogue().await?;
+        let ranking = desk.ranking().await?;
+        Ok(Answer::Page(home::ranking(&frame(&desk, &visitor), &catalogue, &ranking)))
+    };
+    finish(&desk, &visitor, run.await)
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct Wanted {
+    #[serde(default)]
+    q: String,
+}
+
+/// Nobody types more letters than this to find a show.
+const WANTED_MAX: usize = 60;
+
+pub(super) async fn search(
+    State(desk): State<Desk>,
+    visitor: Visitor,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Response {
+    let wanted: String = wanted.map(|q| q.0.q).unwrap_or_default().chars().take(WANTED_MAX).collect();
+    let run = async {
+        let catalogue = desk.catalogue().await?;
+        Ok(Answer::Page(home::search(&frame(&desk, &visitor), &catalogue, wanted.trim())))
     };
     finish(&desk, &visitor, run.await)
 }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Frame, page, part, show::fees};
+use super::{Frame, page, part, qr, show::fees};
 use crate::{
     calendar::{date, time},
     catalogue::{Catalogue, Event},
@@ -69,7 +69,13 @@ pub(crate) fn checkout(
 }
 
 /// The booking is made.
-pub(crate) fn done(frame: &Frame<'_>, event: &Event<'_>, booking: &Booked, terms: Option<&Terms>) -> Markup {
+pub(crate) fn done(
+    frame: &Frame<'_>,
+    event: &Event<'_>,
+    booking: &Booked,
+    terms: Option<&Terms>,
+    tickets: &[(String, String)],
+) -> Markup {
     let body = html! {
         div.column.done {
             @if let Some(cancelled) = &booking.cancelled {
@@ -83,11 +89,32 @@ pub(crate) fn done(frame: &Frame<'_>, event: &Event<'_>, booking: &Booked, terms
             p.booking-no-label { (frame.t("예매번호", "Booking number")) }
             p.booking-no data-booking-no=(booking.no.as_str()) { (booking.no.grouped()) }
             (ticket(frame, event, booking))
+            (codes(frame, event, booking, tickets))
             @if let Some(terms) = terms { (cancelling(frame, booking, terms)) }
             p.row { a.button href="/my" { (frame.t("내 티켓 보기", "My tickets")) } a.plain href="/" { (frame.t("처음으로", "Front page")) } }
         }
     };
     page(frame, frame.t("예매 완료", "Booked"), body)
+}
+
+/// One code a seat, for the door; it is signed, so a door needs no network for it.
+fn codes(frame: &Frame<'_>, event: &Event<'_>, booking: &Booked, tickets: &[(String, String)]) -> Markup {
+    let lang = frame.lang();
+    html! {
+        @if !tickets.is_empty() {
+            section.codes aria-labelledby="codes" {
+                h2 #codes { (frame.t("입장 QR", "At the door")) }
+                p.quiet { (frame.t("화면을 밝게 하고 입구에서 보여 주세요. 한 장에 한 분씩 들어가요.", "Turn your screen bright and show it at the door: one code, one person.")) }
+                ul.codes-in {
+                    @for (seat, ticket) in tickets {
+                        @let name = event.seat_name(lang, seat);
+                        li { (qr::draw(ticket, &format!("{name} {}", frame.t("입장 QR", "ticket code")))) strong { (name) } }
+                    }
+                }
+                p { a.plain href=(format!("/bookings/{}/calendar.ics", booking.no)) { (frame.t("캘린더에 넣기", "Add to calendar")) } }
+            }
+        }
+    }
 }
 
 /// What giving the tickets back costs now and later, behind one more press.
@@ -96,17 +123,26 @@ fn cancelling(frame: &Frame<'_>, booking: &Booked, terms: &Terms) -> Markup {
     html! {
         details.cancel {
             summary { (frame.t("예매 취소", "Cancel this booking")) }
-            p {
-                (frame.t("지금 취소하면 수수료 ", "The fee now is ")) strong { (won(lang, terms.fee.fee_won)) }
-                (frame.t(", 돌려받는 금액은 ", ", and you get back ")) strong { (won(lang, terms.fee.refund_won)) } (frame.t("이에요.", "."))
+            table.fees {
+                thead { tr { th scope="col" {} th scope="col" { (frame.t("수수료", "Fee")) } th scope="col" { (frame.t("돌려받는 금액", "You get back")) } } }
+                tbody {
+                    tr.now { th scope="row" { (frame.t("지금", "Now")) } td { (won(lang, terms.fee.fee_won)) } td { (won(lang, terms.fee.refund_won)) } }
+                    @if let Some((at_ms, fee)) = terms.then {
+                        tr {
+                            th scope="row" { (part::moment(frame, at_ms)) (frame.t("부터", " on")) }
+                            @match fee {
+                                Some(fee) => { td { (won(lang, fee.fee_won)) } td { (won(lang, fee.refund_won)) } }
+                                None => td colspan="2" { (frame.t("취소할 수 없어요", "no cancelling")) }
+                            }
+                        }
+                    }
+                }
             }
-            @if let Some(at_ms) = terms.changes_ms {
-                p.quiet { (part::moment(frame, at_ms)) (frame.t("부터 달라져요.", " it changes.")) }
-            }
+            p.quiet { (frame.t("취소한 좌석은 다음 10분 단위 시각에 한꺼번에 다시 열려요.", "Cancelled seats are offered again together, at the next ten minutes.")) }
             form method="post" action=(format!("/bookings/{}/cancel", booking.no)) {
                 (frame.token_field())
                 input type="hidden" name="fee_won" value=(terms.fee.fee_won);
-                button.plain { (frame.t("이 조건으로 취소하기", "Cancel on these terms")) }
+                button.button.ghost { (frame.t("이 조건으로 취소하기", "Cancel on these terms")) }
             }
         }
     }
@@ -150,7 +186,7 @@ pub(crate) fn mine(
 fn ticket(frame: &Frame<'_>, event: &Event<'_>, booking: &Booked) -> Markup {
     let lang = frame.lang();
     html! {
-        article.ticket aria-label=(event.show.title.in_lang(lang)) {
+        article.ticket.gone[booking.cancelled.is_some()] aria-label=(event.show.title.in_lang(lang)) {
             (part::poster_of(frame, event.show, true))
             div.ticket-main {
                 p.eyebrow { (event.show.category.name(lang)) @if booking.cancelled.is_some() { " · " (frame.t("취소됨", "cancelled")) } }

@@ -22,26 +22,94 @@ pub(crate) fn home(frame: &Frame<'_>, catalogue: &Catalogue, ranking: &[(u32, u6
                 (cards(frame, catalogue, catalogue.shows.iter().filter(|s| s.category == category).take(4)))
             }
         }
-        @let ranked: Vec<&Show> = ranking.iter()
-            .filter_map(|(id, _)| catalogue.shows.iter().find(|s| s.id == *id)).take(5).collect();
+        @let ranked = ranked(catalogue, ranking, 5);
         @if !ranked.is_empty() {
             section.shelf aria-labelledby="ranking" {
-                div.shelf-head { h2 #ranking { (frame.t("지금 많이 찾는 공연", "Most booked now")) } }
-                ol.ranking {
-                    @for show in ranked {
-                        li { a href=(format!("/shows/{}", show.slug)) {
-                            (part::poster_of(frame, show, false))
-                            span {
-                                strong { (show.title.in_lang(lang)) }
-                                span.quiet { (show.category.name(lang)) }
-                            }
-                        } }
-                    }
+                div.shelf-head {
+                    h2 #ranking { (frame.t("지금 많이 찾는 공연", "Most booked now")) }
+                    a href="/ranking" { (frame.t("모두 보기", "See all")) }
                 }
+                (ranks(frame, &ranked))
             }
         }
     };
     page(frame, frame.t("오늘의 무대", "Tonight's stage"), body)
+}
+
+fn ranked<'c>(catalogue: &'c Catalogue, ranking: &[(u32, u64)], most: usize) -> Vec<&'c Show> {
+    ranking.iter().filter_map(|(id, _)| catalogue.shows.iter().find(|s| s.id == *id)).take(most).collect()
+}
+
+fn ranks(frame: &Frame<'_>, shows: &[&Show]) -> Markup {
+    let lang = frame.lang();
+    html! {
+        ol.ranking {
+            @for show in shows {
+                li { a href=(format!("/shows/{}", show.slug)) {
+                    (part::poster_of(frame, show, false))
+                    span {
+                        strong { (show.title.in_lang(lang)) }
+                        span.quiet { (show.category.name(lang)) }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+/// How many shows a ranking has.
+const RANKS: usize = 20;
+
+/// What sells most, counted from bookings.
+pub(crate) fn ranking(frame: &Frame<'_>, catalogue: &Catalogue, ranking: &[(u32, u64)]) -> Markup {
+    let name = frame.t("랭킹", "Ranking");
+    let ranked = ranked(catalogue, ranking, RANKS);
+    let body = html! {
+        section.shelf {
+            h1 { (name) }
+            p.lead { (frame.t("지금 가장 많이 예매한 공연이에요.", "What most people book now.")) }
+            @if ranked.is_empty() {
+                p.quiet { (frame.t("아직 예매가 없어요. 첫 예매가 순위를 열어요.", "Nothing was booked yet. The first booking opens the ranking.")) }
+            }
+            (ranks(frame, &ranked))
+        }
+    };
+    page(frame, name, body)
+}
+
+/// Shows whose names, people or hall have all the words of `wanted`.
+pub(crate) fn search(frame: &Frame<'_>, catalogue: &Catalogue, wanted: &str) -> Markup {
+    let name = frame.t("공연 찾기", "Search");
+    let words: Vec<String> = wanted.split_whitespace().map(str::to_lowercase).collect();
+    let found: Vec<&Show> =
+        catalogue.shows.iter().filter(|s| !words.is_empty() && has(catalogue, s, &words)).collect();
+    let body = html! {
+        section.shelf {
+            h1 { (name) }
+            form.search method="get" action="/search" role="search" {
+                label { span.quiet { (frame.t("공연, 출연자, 공연장", "Show, artist or hall")) }
+                    input name="q" type="search" maxlength="60" value=(wanted) autocomplete="off"; }
+                button.button { (frame.t("찾기", "Search")) }
+            }
+            @if !words.is_empty() {
+                p role="status" {
+                    @if found.is_empty() {
+                        (frame.t("찾으시는 공연이 없어요. 다른 말로 찾아볼까요?", "Nothing was found. Shall we try other words?"))
+                    } @else { strong { (found.len()) } (frame.t("개 공연을 찾았어요.", " found.")) }
+                }
+            }
+            (cards(frame, catalogue, found.into_iter()))
+        }
+    };
+    page(frame, name, body)
+}
+
+fn has(catalogue: &Catalogue, show: &Show, words: &[String]) -> bool {
+    let halls = catalogue.performances_of(show.id).take(1).map(|e| &e.hall.name);
+    let texts = [&show.title, &show.tagline, &show.cast].into_iter().chain(halls);
+    let text: String =
+        texts.flat_map(|t| [t.ko.to_lowercase(), t.en.to_lowercase()]).collect::<Vec<_>>().join(" ");
+    words.iter().all(|word| text.contains(word))
 }
 
 fn hero(frame: &Frame<'_>, event: &Event<'_>) -> Markup {

@@ -5,8 +5,10 @@
 pub(crate) mod account;
 pub(crate) mod booking;
 pub(crate) mod home;
+pub(crate) mod ics;
 mod part;
 pub(crate) mod poster;
+mod qr;
 pub(crate) mod queue;
 pub(crate) mod seats;
 pub(crate) mod show;
@@ -92,8 +94,10 @@ fn header(frame: &Frame<'_>, name: &str) -> Markup {
                             (category.name(frame.lang()))
                         }
                     }
+                    a href="/ranking" aria-current=[(frame.visitor.path == "/ranking").then_some("page")] { (frame.t("랭킹", "Ranking")) }
                 }
                 nav.who aria-label=(frame.t("내 정보", "You")) {
+                    a.find href="/search" aria-label=(frame.t("공연 찾기", "Search")) { (glass()) }
                     @if frame.visitor.session.is_some() {
                         a href="/my" { (frame.t("마이페이지", "My tickets")) }
                     } @else {
@@ -122,6 +126,15 @@ fn footer(frame: &Frame<'_>, name: &str) -> Markup {
             }
         }
     }
+}
+
+/// A looking glass.
+fn glass() -> Markup {
+    PreEscaped(
+        "<svg viewBox=\"0 0 24 24\" width=\"22\" height=\"22\" aria-hidden=\"true\" fill=\"none\" stroke=\"currentColor\" \
+         stroke-width=\"2\" stroke-linecap=\"round\"><circle cx=\"10.5\" cy=\"10.5\" r=\"6.5\"/><path d=\"M15.5 15.5L21 21\"/></svg>"
+            .to_owned(),
+    )
 }
 
 /// The lamp of the name: a bulb on a stand, alone on a stage.

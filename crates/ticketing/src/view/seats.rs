@@ -122,11 +122,12 @@ fn map(frame: &Frame<'_>, view: &SeatView<'_>, here: Option<&str>) -> Markup {
                 @let free = if small { 1 } else { view.free_in(section) };
                 @let class = format!("sec g{rank}{}{}", if free == 0 { " full" } else { "" }, if here == Some(&section.id) { " here" } else { "" });
                 a href=(address(event, &section.id)) class=(class)
-                    aria-label=(if small { section.name.in_lang(lang).to_owned() } else { format!("{} {} {}", section.name.in_lang(lang), free, frame.t("석 남음", "free")) })
+                    aria-label=(if small { section.name.in_lang(lang).to_owned() } else { format!("{} {}{}, {}", section.id, free, frame.t("석 남음", " free"), section.name.in_lang(lang)) })
                     aria-current=[(here == Some(section.id.as_str())).then_some("true")] {
                     path d=(path) {}
                     @if !small {
                         text x=(format!("{x:.0}")) y=(format!("{:.0}", y - 7.0)) { (section.id) }
+                        " "
                         text.free x=(format!("{x:.0}")) y=(format!("{:.0}", y + 13.0)) { @if free == 0 { "×" } @else { (free) } }
                     }
                 }

@@ -7,6 +7,7 @@ use crate::{
     booking::SaleState,
     calendar::{self, korea, korean_day, month, on_korean_day, weekday},
     catalogue::{Event, Show},
+    queue::LOBBY_MS,
 };
 
 /// The page of a show. `day` is the Korean day that was chosen in the calendar.
@@ -138,6 +139,9 @@ fn turn_of(frame: &Frame<'_>, turn: usize, event: &Event<'_>) -> Markup {
             span.quiet { (calendar::date(frame.lang(), p.starts_at_ms)) }
             @match p.sale(frame.now_ms) {
                 SaleState::Open => a.button href=(format!("/performances/{}", p.id)) { (frame.t("예매하기", "Book")) }
+                SaleState::NotYet if p.waiting_room && frame.now_ms + LOBBY_MS >= p.sale_opens_at_ms => {
+                    a.button href=(format!("/performances/{}/queue", p.id)) { (frame.t("대기실 들어가기", "Waiting room")) }
+                }
                 SaleState::NotYet => span.turn-wait {
                     span.quiet { (frame.t("오픈까지", "Opens in")) }
                     strong data-until-ms=(p.sale_opens_at_ms) data-over=(frame.t("열렸어요", "Open")) data-reload="1" {

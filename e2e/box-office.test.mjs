@@ -1,0 +1,237 @@
+// A visitor's whole way through the box office, in Korean on a phone and in English at a desk, with axe-core looking at
+// every page: find, choose, see a seat go, wait, pay, show the ticket, give it back.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { barriers, open_browser, picture, visitor } from "./browser.mjs";
+import { Stand } from "./stand.mjs";
+
+const PASSWORD = "lamp on the stage";
+const CONCERT = "/shows/yunseul-fragments";
+const MINUTE = 60_000;
+const FIRST_PAGE_MAX = 60 * 1024;
+
+const KOREAN = {
+  name: "ko-phone", view: { locale: "ko-KR", viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true }, path: "/ko/",
+  show: "윤슬", category: "콘서트", book: "예매하기", seats: "좌석 선택", pay: /결제하기/, declined: /거절되는/, ranking: "랭킹", sign_up: "가입하기",
+  labels: ["이름", "이메일", /^비밀번호/], taken: "방금 다른 분이 먼저 선택했어요", fee: "수수료", cancel: "예매 취소",
+  agree: "이 조건으로 취소하기", cancelled: "취소한 예매예요", number: "순번 받기", enter: "좌석 고르러 가기", waiting: "대기실",
+};
+const ENGLISH = {
+  name: "en-desk", view: { locale: "en-GB" }, path: "/en/",
+  show: "Fragments", category: "Concerts", book: "Book", seats: "Choose your seats", pay: /· pay/, declined: /declined/, ranking: "Ranking", sign_up: "Sign up",
+  labels: ["Name", "E-mail", /^Password/], taken: "Somebody else was a moment faster", fee: "Fee", cancel: "Cancel this booking",
+  agree: "Cancel on these terms", cancelled: "Cancelled", number: "Take a number", enter: "Choose seats", waiting: "Waiting room",
+};
+
+test("a visitor's way through the box office", { timeout: 6 * MINUTE }, async (t) => {
+  const stand = await Stand.open();
+  const browser = await open_browser({ keep: true });
+  try {
+    await t.test("the first page is small and asks nobody else", () => first_page(browser, stand));
+    // The clock only goes forward: whoever looks into a sale that is to open comes last.
+    for (const words of [KOREAN, ENGLISH]) await t.test(`${words.name}: from a search to a cancelled booking`, () => books(browser, stand, words));
+    await t.test("a browser without scripts books, too", () => without_scripts(browser, stand));
+    await t.test("two wait together, and both come in", () => wait_together(browser, stand));
+  } finally {
+    await browser.close();
+    await stand.close();
+  }
+});
+
+/** Everything that the first page loads, as it travels; and from whom. */
+async function first_page(browser, stand) {
+  const { context, page } = await visitor(browser, stand.site, KOREAN.view);
+  const wire = await context.newCDPSession(page);
+  await wire.send("Network.enable");
+  let bytes = 0;
+  const hosts = new Set();
+  wire.on("Network.responseReceived", ({ response }) => hosts.add(new URL(response.url).host));
+  wire.on("Network.loadingFinished", ({ encodedDataLength }) => { bytes += encodedDataLength; });
+  await page.goto("/", { waitUntil: "networkidle" });
+  assert.deepEqual([...hosts], [new URL(stand.site).host]);
+  console.log(`first page: ${(bytes / 1024).toFixed(1)} KiB with everything that it shows`);
+  assert.ok(bytes > 0 && bytes <= FIRST_PAGE_MAX, `${bytes} bytes`);
+  await context.close();
+}
+
+/** Somebody on the page, with a list of what is wrong with the pages that they saw. */
+async function fan(browser, stand, words, email) {
+  const { context, page, complaints } = await visitor(browser, stand.site, words.view);
+  const faults = [];
+  const look = async (name, options) => {
+    const full = `${words.name}-${name}`;
+    faults.push(...await picture(page, full, options), ...await barriers(page, full));
+  };
+  await page.goto(words.path);
+  await page.goto("/signup");
+  await page.getByLabel(words.labels[0]).fill("문해준");
+  await page.getByLabel(words.labels[1]).fill(email);
+  await page.getByLabel(words.labels[2]).fill(PASSWORD);
+  await page.getByRole("checkbox").check();
+  await look("sign-up");
+  await page.getByRole("button", { name: words.sign_up }).click();
+  await page.locator('a[href="/my"]').first().waitFor();
+  // Chromium writes a refused payment down as an error; it is what the page is for.
+  const said = () => complaints.filter((line) => !/status of 402/.test(line));
+  return { context, page, look, wrong: () => [...faults, ...said()] };
+}
+
+async function books(browser, stand, words) {
+  const { context, page, look, wrong } = await fan(browser, stand, words, `${words.name}@example.com`);
+  await page.goto("/");
+  await look("home", { dark: true });
+  await page.goto("/search");
+  await page.getByRole("searchbox").fill(words.show);
+  await page.getByRole("searchbox").press("Enter");
+  await page.locator(`a.card[href="${CONCERT}"]`).waitFor();
+  await look("search");
+  await page.locator(`a.card[href="${CONCERT}"]`).click();
+  await page.waitForURL(`**${CONCERT}`);
+  await look("show", { dark: true });
+
+  await page.getByRole("link", { name: words.book, exact: true }).first().click();
+  await page.waitForURL("**/performances/*");
+  await page.getByRole("heading", { name: words.seats }).waitFor();
+  await look("hall", { dark: true });
+  const performance = Number(new URL(page.url()).pathname.split("/").at(-1));
+  await page.locator(".sections a").first().click();
+  await page.locator("#plan .seat.free[role=checkbox]").first().waitFor();
+
+  // A seat that somebody takes meanwhile goes grey by itself, and the page says it kindly if it was mine.
+  const names = await page.locator("#plan .seat.free").evaluateAll((all) => all.map((g) => g.dataset.seat));
+  const [lost, first, second] = names.slice(Math.floor(names.length / 2));
+  await page.locator(`#plan .seat[data-seat="${lost}"]`).click();
+  await somebody_holds(browser, stand, `other-${words.name}@example.com`, performance, lost);
+  await page.locator(`#plan .seat.taken[data-seat="${lost}"]`).waitFor();
+  await page.locator("#notice").getByText(words.taken).waitFor();
+  await look("seat-gone");
+  for (const name of [first, second]) {
+    // With the keyboard: where the focus is, a space chooses.
+    await page.locator(`#plan .seat[data-seat="${name}"]`).focus();
+    await page.keyboard.press(" ");
+    await page.locator(`#plan .seat[data-seat="${name}"][aria-checked=true]`).waitFor();
+  }
+  await look("seats", { dark: true });
+  await page.locator("#take").click();
+  await page.waitForURL("**/checkout/*");
+  await page.getByRole("timer").getByText(/^0[67]:\d\d$/).waitFor();
+  await look("checkout", { dark: true });
+  await page.getByRole("radio", { name: words.declined }).check();
+  await page.getByRole("button", { name: words.pay }).click();
+  await page.getByRole("alert").waitFor();
+  await look("declined");
+  await page.getByRole("radio").first().check();
+  await page.getByRole("button", { name: words.pay }).click();
+  await page.waitForURL("**/bookings/*");
+  const number = await page.locator("[data-booking-no]").getAttribute("data-booking-no");
+  assert.match(number, /^[0-9A-Z]{14}$/);
+  assert.equal(await page.locator("svg.qr").count(), 2, "one code a seat");
+  await look("booked", { dark: true });
+  const calendar = await context.request.get(`/bookings/${number}/calendar.ics`);
+  assert.match(calendar.headers()["content-type"], /^text\/calendar/);
+  assert.match(await calendar.text(), new RegExp(`^BEGIN:VCALENDAR\r\n[^]*UID:${number}@`));
+  await page.goto("/my");
+  await page.locator(`.ticket a[href="/bookings/${number}"]`).click();
+  await page.getByText(words.cancel).click();
+  await page.getByRole("columnheader", { name: words.fee }).waitFor();
+  await look("cancel", { dark: true });
+  await page.getByRole("button", { name: words.agree }).click();
+  await page.getByText(words.cancelled).first().waitFor();
+  assert.equal(await page.locator("svg.qr").count(), 0, "a cancelled booking opens no door");
+  await look("cancelled");
+  await page.goto("/my");
+  await look("my", { dark: true });
+  await page.goto("/ranking");
+  await page.getByRole("heading", { name: words.ranking }).waitFor();
+  await look("ranking");
+  assert.deepEqual(wrong(), [], "what is wrong with the pages");
+  await context.close();
+}
+
+/** Somebody else signs up and holds a seat, without looking at pages. */
+async function somebody_holds(browser, stand, email, performance, seat) {
+  const { context } = await visitor(browser, stand.site);
+  const post = async (path, data) => {
+    const answer = await context.request.post(path, { data });
+    assert.equal(answer.status(), 201, await answer.text());
+  };
+  await post("/api/signup", { email, name: "백도겸", password: PASSWORD, terms: true });
+  await post(`/api/performances/${performance}/holds`, { seats: [seat] });
+  await context.close();
+}
+
+async function without_scripts(browser, stand) {
+  const words = { ...KOREAN, name: "ko-plain", view: { ...KOREAN.view, javaScriptEnabled: false } };
+  const { context, page } = await visitor(browser, stand.site, words.view);
+  await page.goto(CONCERT);
+  await page.getByRole("link", { name: words.book, exact: true }).first().click();
+  await page.locator(".sections a").first().click();
+  const box = page.locator("#list input[name=seats]").nth(3);
+  const seat = await box.getAttribute("value");
+  await box.check({ force: true });
+  await page.locator("#take").click();
+  // Not signed in: the way leads over an account and back to the same seats.
+  await page.waitForURL(/\/login\?next=/);
+  await page.locator("main").getByRole("link", { name: "회원가입" }).click();
+  await page.getByLabel(words.labels[0]).fill("문해준");
+  await page.getByLabel(words.labels[1]).fill("plain@example.com");
+  await page.getByLabel(words.labels[2]).fill(PASSWORD);
+  await page.getByRole("checkbox").check();
+  await page.getByRole("button", { name: words.sign_up }).click();
+  await page.waitForURL("**/performances/*");
+  assert.ok(await page.locator(`#list input[value="${seat}"]`).isChecked(), "the seat is still chosen");
+  await page.locator("#take").click();
+  await page.waitForURL("**/checkout/*");
+  await page.getByRole("button", { name: words.pay }).click();
+  await page.waitForURL("**/bookings/*");
+  assert.equal(await page.locator("svg.qr").count(), 1);
+  await context.close();
+}
+
+/** Everybody is in the lobby before the sale opens; then numbers are drawn, and everybody comes in. */
+async function wait_together(browser, stand) {
+  // The clock first: a login lasts half a day, and the sale is days away.
+  const queue = await next_waiting_room(stand);
+  await stand.advance(Math.max(0, queue.opens_ms - 10 * MINUTE - queue.now_ms));
+  const fans = [];
+  for (const words of [KOREAN, ENGLISH]) {
+    const one = await fan(browser, stand, words, `waits-${words.name}@example.com`);
+    fans.push({ ...one, words });
+    await one.page.goto(`/performances/${queue.id}/queue`);
+    await one.page.getByRole("heading", { name: words.waiting }).waitFor();
+    await one.look("waiting-room");
+    await one.page.getByRole("button", { name: words.number }).click();
+    await one.page.getByRole("timer").waitFor();
+    await one.look("lobby", { dark: true });
+  }
+  await stand.advance(10 * MINUTE);
+  const numbers = new Set();
+  for (const { context, page, look, wrong, words } of fans) {
+    // The lottery is drawn by whoever notices first; the page comes along by itself.
+    await page.reload();
+    const enter = page.getByRole("button", { name: words.enter });
+    await enter.waitFor({ timeout: MINUTE });
+    numbers.add(await page.locator(".queue-no strong").innerText());
+    await look("called", { dark: true });
+    await enter.click();
+    await page.waitForURL(`**/performances/${queue.id}`);
+    await page.getByRole("heading", { name: words.seats }).waitFor();
+    assert.deepEqual(wrong(), [], "what is wrong with the pages");
+    await context.close();
+  }
+  assert.deepEqual([...numbers].sort(), ["1", "2"]);
+}
+
+/** The next sale that opens and has a waiting room. */
+async function next_waiting_room(stand) {
+  const ask = (path) => fetch(`${stand.site}${path}`);
+  const all = await (await ask("/api/performances")).json();
+  const { now_ms } = await (await ask("/api/time")).json();
+  const coming = all.filter((p) => p.sale === "not_yet").sort((a, b) => Date.parse(a.sale_opens_at) - Date.parse(b.sale_opens_at));
+  for (const { id, sale_opens_at } of coming) {
+    if ((await ask(`/api/queue/${id}`)).ok) return { id, now_ms, opens_ms: Date.parse(sale_opens_at) };
+  }
+  throw new Error("no sale with a waiting room is to open");
+}

@@ -51,7 +51,11 @@ const RULES: &[Rule] = &[
     Rule { name: "runtime", may_use: &[], outside: Without(&["mysql_async"]) },
     Rule { name: "cloud", may_use: &["model", "runtime"], outside: Without(&["maud"]) },
     Rule { name: "replicate", may_use: &["model", "runtime"], outside: Without(&["maud"]) },
-    Rule { name: "gateway", may_use: &["model", "runtime"], outside: Without(&["mysql_async", "maud"]) },
+    Rule {
+        name: "gateway",
+        may_use: &["model", "runtime", "waf"],
+        outside: Without(&["mysql_async", "maud"]),
+    },
     Rule { name: "nameserver", may_use: &["model", "runtime"], outside: Without(&["mysql_async", "maud"]) },
     // No HTML, no binary log.
     Rule {

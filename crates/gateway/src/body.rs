@@ -1,5 +1,7 @@
 //! The bodies that pass through: the visitor's on its way to the application, and the answer on its way back.
 
+mod ahead;
+
 use std::{
     cell::Cell,
     pin::Pin,
@@ -73,6 +75,7 @@ impl Pace {
 pub(crate) struct VisitorBody {
     /// None: there is none, or it was read before.
     inner: Option<Incoming>,
+    ahead: ahead::Ahead,
     pace: Pace,
     bytes: u64,
     waited: Duration,
@@ -95,7 +98,8 @@ impl VisitorBody {
         let upload = if inner.is_none() { Upload::Complete } else { Upload::UnderWay };
         let progress = Rc::new(Cell::new(upload));
         let (waited, waits_since, timer) = (Duration::ZERO, None, None);
-        VisitorBody { inner, pace, bytes: 0, waited, waits_since, timer, progress, heads }
+        let ahead = ahead::Ahead::default();
+        VisitorBody { inner, ahead, pace, bytes: 0, waited, waits_since, timer, progress, heads }
     }
 
     /// The body of a copy of a request that has none.
@@ -138,6 +142,9 @@ impl Body for VisitorBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
+        if let Some(frame) = this.ahead.pop() {
+            return Poll::Ready(frame.map(Ok));
+        }
         let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
         let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else { return this.poll_wait(cx) };
         if let Some(since) = this.waits_since.take() {
@@ -167,11 +174,11 @@ impl Body for VisitorBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.ahead.is_end(self.inner.as_ref().is_none_or(Body::is_end_stream))
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+        self.ahead.size(&self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint))
     }
 }
 

@@ -35,6 +35,11 @@ impl Keys {
         }
     }
 
+    /// What signs the tokens of the web ACL's challenges: the same at both sites, so that a visitor solves one once.
+    pub(crate) fn challenge(admin_token: &Secret) -> Vec<u8> {
+        sign(&keyed(admin_token.expose().as_bytes()), "ghostlight gateway: web ACL token, 1")
+    }
+
     /// What `site`'s gateway sends with a request that it forwards.
     pub(crate) fn forwarded_token(&self, site: &Site) -> String {
         hex(&sign(&self.forwarded, site.as_str()))

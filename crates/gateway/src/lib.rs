@@ -24,6 +24,7 @@ mod doubt;
 mod ending;
 mod forward;
 mod framing;
+pub mod guard;
 mod handover;
 mod headers;
 pub mod hold;
@@ -116,6 +117,8 @@ pub struct Config {
     pub spill: SpillLimits,
     /// Where and how answers are logged; nowhere if not given.
     pub access: Option<access::Settings>,
+    /// The web ACL; none: nothing is inspected.
+    pub guard: Option<Arc<guard::Guard>>,
     /// How many threads serve visitors; one a core.
     pub threads: usize,
     /// Whether a gateway that serves these addresses is asked for its listeners; it ends then.
@@ -210,6 +213,9 @@ impl Gateway {
         let sockets = sockets.map(|s| s.try_clone_to_owned()).collect::<std::io::Result<Vec<_>>>()?;
         let own = Arc::new(GatewayMetrics::default());
         metrics.register(|registry| own.register(registry));
+        if let Some(guard) = &config.guard {
+            metrics.register(|registry| guard.register(registry));
+        }
         let keys = keys::Keys::derive(&config.admin_token);
         let stamp = peer::Stamp::new(&config.site, &keys)
             .ok_or_else(|| GatewayError::SiteName(config.site.clone()))?;
@@ -228,6 +234,7 @@ impl Gateway {
         tokio::spawn(agent::follow_serving(agent, heard_tx, parking.clone(), background.clone()));
         tokio::spawn(parking.clone().keep_time(background.clone()));
         tokio::spawn(watcher.run(publish, background.clone()));
+        let guarding = config.guard.clone().map(|guard| tokio::spawn(guard.follow(background.clone())));
 
         let told = status::Told {
             config: config.clone(),
@@ -308,6 +315,11 @@ impl Gateway {
         // With it the last copies of the listeners are closed.
         if let Err(e) = offering.await {
             tracing::warn!("the listeners' offer ended badly: {e}");
+        }
+        // Its last lines are written.
+        background.cancel();
+        if let Some(guarding) = guarding {
+            guarding.await.map_err(std::io::Error::other)?;
         }
         result
     }

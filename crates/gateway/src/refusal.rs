@@ -30,6 +30,8 @@ pub(crate) enum Refusal {
     MethodNotAllowed,
     /// The visitor expects something that we do not do.
     ExpectationFailed,
+    /// The web ACL refuses it. Nothing was sent to the application.
+    Blocked,
     /// Nothing was sent to the application. Come again.
     NotSent(NotSent),
     /// Something was sent; what became of it is not known.
@@ -106,6 +108,12 @@ impl Refusal {
                 "method_not_allowed",
                 "허용되지 않는 요청입니다.",
                 "This method is not allowed here.",
+            ),
+            Refusal::Blocked => words(
+                StatusCode::FORBIDDEN,
+                "blocked",
+                "보안 규칙에 따라 차단된 요청입니다. 잘못 차단되었다면 X-Request-Id를 알려 주세요.",
+                "This request was blocked by a security rule. If that is wrong, tell us its X-Request-Id.",
             ),
             Refusal::ExpectationFailed => words(
                 StatusCode::EXPECTATION_FAILED,
@@ -240,6 +248,7 @@ mod tests {
             Refusal::TooLarge,
             Refusal::Stalled,
             Refusal::ExpectationFailed,
+            Refusal::Blocked,
             Refusal::NotSent(NotSent::Full),
             Refusal::NotSent(NotSent::Shed),
             Refusal::NotSent(NotSent::Loop),

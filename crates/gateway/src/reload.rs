@@ -1,7 +1,7 @@
 //! A new configuration for a gateway that runs: read whole, compared, and taken whole or not at all.
 //!
 //! What can change while requests are served: rules, groups and targets, the limits of one visitor, the trusted proxies, the
-//! redirect to https. Certificates are read again by themselves. All else belongs to sockets and threads; whoever changes it
+//! redirect to https. Certificates and the web ACL are read again by themselves. All else belongs to sockets and threads; whoever changes it
 //! is told which keys these are, and starts the next process with `--take-over`, which drops no connection either.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
@@ -15,6 +15,7 @@ use crate::{
     Config,
     balance::Event,
     ending::Ending,
+    guard::Guard,
     tls::{CertificateFiles, Certificates},
 };
 
@@ -85,8 +86,14 @@ async fn once(
         targets.send(Event::Configured(new.routing.clone())).await.map_err(ended)?;
     }
     // Of what has files and sockets behind it the old is kept: it is the same.
-    let listeners = old.listeners.clone();
-    configs.send_replace(Arc::new(Config { listeners, listen: old.listen, threads: old.threads, ..new }));
+    let (listeners, guard) = (old.listeners.clone(), old.guard.clone());
+    configs.send_replace(Arc::new(Config {
+        listeners,
+        guard,
+        listen: old.listen,
+        threads: old.threads,
+        ..new
+    }));
     Ok(())
 }
 
@@ -100,6 +107,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("gateway.zone", old.zone != new.zone),
         ("gateway.gate", old.gate != new.gate),
         ("gateway.access_log", old.access != new.access),
+        ("gateway.waf", !same_guard(old.guard.as_deref(), new.guard.as_deref())),
         ("gateway.limits.connections_max or memory_bytes_max", room(old) != room(new)),
         ("agent.admin", old.agent != new.agent),
         ("peer.gateway", old.peer != new.peer),
@@ -110,6 +118,14 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     .filter(|(_, differs)| *differs)
     .map(|(key, _)| key)
     .collect()
+}
+
+fn same_guard(old: Option<&Guard>, new: Option<&Guard>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => old.is_of_the_same_files(new),
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 /// What belongs to the sockets of a configuration.

@@ -4,7 +4,7 @@
 //!   visitor ─▶ 0 admit       too many connections, too little memory ─▶ 503 not-sent, `Retry-After`
 //!              1 identify    who asks: a visitor, or the other gateway with its token? is it well formed?
 //!              2 strip       hop-by-hop and `Ghostlight-*` headers off; origin and request id on
-//!              ·  inspect    the web ACL's place (crate `waf`): before any rule, for every visitor alike
+//!              ·  inspect    the web ACL, before any rule, for every visitor alike: its answer ─▶ visitor │ else on
 //!              3 rule        redirect or fixed answer ─▶ visitor │ else a target group
 //!              4 held?       every method but GET/HEAD/OPTIONS; the reads of a client that was told `unknown`
 //!              ·  park       while a switchover is under way: wait, not forwarded │ too long, too many ─▶ 503 not-sent
@@ -48,7 +48,7 @@ use crate::{
     doubt,
     forward::{broke_off, forward},
     framing::HeadWatch,
-    headers,
+    guard, headers,
     keys::Keys,
     listen::Edge,
     origin::{self, Hop},
@@ -165,8 +165,11 @@ async fn answer(
         return Err(Refusal::NotSent(NotSent::Shed));
     }
     let asked = identify(edge, visitor, request)?;
-    let asked = strip(edge, visitor, asked);
+    let mut asked = strip(edge, visitor, asked);
     if let Some(answer) = to_https(edge, visitor, &asked) {
+        return Ok(answer);
+    }
+    if let Some(answer) = guard::inspect(edge, &mut asked.request, asked.source, asked.forwarded).await? {
         return Ok(answer);
     }
     let route = match rule(edge, visitor, &asked, trace) {

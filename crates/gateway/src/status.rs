@@ -1,11 +1,12 @@
-//! The gateway's admin API: `GET /v1/status`; `POST /v1/reload` reads the configuration again; for switchovers `POST /v1/park` and `POST /v1/unpark`; for whoever adds and
-//! removes instances `PUT /v1/target-groups/{name}/targets`.
+//! The gateway's admin API: `GET /v1/status`; `POST /v1/reload` reads the configuration again; for switchovers `POST /v1/park`
+//! and `POST /v1/unpark`; for whoever adds and removes instances `PUT /v1/target-groups/{name}/targets`; of the web ACL
+//! `GET /v1/waf/samples?rule=NAME`.
 
 use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::StatusCode,
     routing::{get, post, put},
 };
@@ -19,6 +20,7 @@ use crate::{
     Config,
     agent::Heard,
     balance::{Event, Snapshot},
+    guard::Guard,
     metrics::GatewayMetrics,
     parking::Parking,
     reload,
@@ -51,9 +53,26 @@ pub(crate) fn routes(
     let parks = parks.with_state(parking.clone());
     let state = Targets { site: told.config.site.clone(), snapshots: told.snapshots.clone(), tell };
     let targets = Router::new().route("/v1/target-groups/{name}/targets", put(set_targets)).with_state(state);
+    let samples = Router::new().route("/v1/waf/samples", get(samples)).with_state(told.config.guard.clone());
     let status = move || std::future::ready(Json(told.status(&parking)));
     let reloads = Router::new().route("/v1/reload", post(reload)).with_state(orders);
-    Router::new().route("/v1/status", get(status)).merge(parks).merge(targets).merge(reloads)
+    Router::new().route("/v1/status", get(status)).merge(parks).merge(targets).merge(reloads).merge(samples)
+}
+
+/// Whose samples are asked for.
+#[derive(serde::Deserialize)]
+struct Sampled {
+    /// The rule's name, or `Default_Action`.
+    rule: String,
+}
+
+/// `SampledRequests`, as `aws wafv2 get-sampled-requests` gives them.
+async fn samples(
+    State(guard): State<Option<Arc<Guard>>>,
+    Query(Sampled { rule }): Query<Sampled>,
+) -> Result<Json<serde_json::Value>, (StatusCode, &'static str)> {
+    let guard = guard.ok_or((StatusCode::NOT_FOUND, "this gateway has no web ACL"))?;
+    Ok(Json(serde_json::json!({ "SampledRequests": guard.samples(&rule) })))
 }
 
 impl Told {

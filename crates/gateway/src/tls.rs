@@ -122,12 +122,7 @@ impl Certificates {
         }
     }
 
-    /// What tells that a file is another one now, or was written again.
     fn stamps(&self) -> Vec<Option<[i128; 4]>> {
-        let stamp = |path: &Path| {
-            let found = std::fs::metadata(path).ok()?;
-            Some([found.ino().into(), found.size().into(), found.mtime().into(), found.mtime_nsec().into()])
-        };
         self.files.iter().flat_map(|f| [stamp(&f.chain), stamp(&f.key)]).collect()
     }
 }
@@ -143,6 +138,12 @@ impl ResolvesServerCert for Certificates {
         // A visitor who names none, or one that we do not have, is shown the first: his browser tells him what is wrong.
         all.iter().find(fits).or(all.first()).cloned()
     }
+}
+
+/// What tells that a file is another one now, or was written again.
+pub(crate) fn stamp(path: &Path) -> Option<[i128; 4]> {
+    let found = std::fs::metadata(path).ok()?;
+    Some([found.ino().into(), found.size().into(), found.mtime().into(), found.mtime_nsec().into()])
 }
 
 fn read_all(files: &[CertificateFiles]) -> Result<Vec<Arc<CertifiedKey>>, TlsError> {

@@ -5,6 +5,7 @@
 
 pub mod edge;
 mod register;
+mod traffic;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::Site;
 
 pub use register::{RegisterConfig, RegisterKind};
+pub use traffic::{AccessLog, AccessLogFormat, WebAcl};
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -392,6 +394,9 @@ pub struct Gateway {
     /// A line for each answer. Default: none.
     #[serde(default)]
     pub access_log: Option<AccessLog>,
+    /// The web ACL that judges every request before the rules. Default: none.
+    #[serde(default)]
+    pub waf: Option<WebAcl>,
 }
 
 /// `[[sites.<name>.gateway.listener]]`
@@ -419,28 +424,6 @@ pub struct Certificate {
     pub chain: PathBuf,
     /// Its key, PEM.
     pub key: PathBuf,
-}
-
-/// `[sites.<name>.gateway.access_log]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AccessLog {
-    /// The file to which lines are appended, beside the topology file if relative. It may be moved away at any time.
-    pub file: PathBuf,
-    /// How a line looks.
-    #[serde(default)]
-    pub format: AccessLogFormat,
-}
-
-/// How a line of the access log looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AccessLogFormat {
-    /// A JSON object a line.
-    #[default]
-    Json,
-    /// Apache's and nginx's `combined`.
-    Combined,
 }
 
 /// `[sites.<name>.peer]`

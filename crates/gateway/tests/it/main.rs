@@ -12,6 +12,7 @@ mod balance;
 mod desync;
 mod gate;
 mod grpc;
+mod guard;
 mod handover;
 mod load;
 mod origin;

@@ -42,6 +42,7 @@ pub(crate) struct Stage {
     pub(crate) shutdown: Shutdown,
     pub(crate) running: JoinHandle<()>,
     pub(crate) admin: SocketAddr,
+    pub(crate) metrics: Metrics,
     /// Where visitors arrive: the first listener, then the others.
     pub(crate) addresses: Vec<SocketAddr>,
 }
@@ -153,6 +154,7 @@ pub(crate) fn config(agent: SocketAddr, targets: Vec<SocketAddr>) -> Config {
         limits: Limits::default(),
         spill: SpillLimits { memory_bytes_max: 100_000, ..SpillLimits::default() },
         access: None,
+        guard: None,
         listeners: Vec::new(),
         redirect_to_https: None,
         trusted_proxies: Vec::new(),
@@ -175,8 +177,10 @@ impl Stage {
         let (at, admin) = (gateway.address(), gateway.admin_address());
         let addresses = gateway.addresses().collect();
         let until = shutdown.clone();
-        let running = tokio::spawn(async move { gateway.run(Metrics::default(), until).await.unwrap() });
-        let stage = Stage { gateway: at, agent, app, shutdown, running, admin, addresses };
+        let metrics = Metrics::default();
+        let shown = metrics.clone();
+        let running = tokio::spawn(async move { gateway.run(shown, until).await.unwrap() });
+        let stage = Stage { gateway: at, agent, app, shutdown, running, admin, addresses, metrics };
         stage.knows(&serving).await;
         stage
     }

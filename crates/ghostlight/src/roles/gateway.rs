@@ -1,16 +1,26 @@
 //! `ghostlight gateway --site NAME`: the edge of one site.
 
-use std::{num::NonZero, path::Path, process::ExitCode, thread::available_parallelism};
+use std::{
+    num::NonZero,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    thread::available_parallelism,
+};
 
 use gateway::{
     Config, Gateway, Limits, Listener, Reload, SpillLimits,
     access::{self, Format},
+    guard::{self, Guard},
     tls::{CertificateFiles, Certificates},
 };
-use model::{Site, topology::AccessLogFormat};
-use runtime::metrics::Metrics;
+use model::{
+    Site,
+    topology::{AccessLogFormat, Topology, WebAcl},
+};
+use runtime::{config::Loaded, metrics::Metrics};
 
-use crate::topology;
+use crate::{topology, waf::places};
 
 pub(crate) fn run(file: &Path, site: Site, take_over: bool) -> anyhow::Result<ExitCode> {
     let mut config = read(file, &site)?;
@@ -68,9 +78,25 @@ fn read(config: &Path, site: &Site) -> anyhow::Result<Config> {
                 AccessLogFormat::Combined => Format::Combined,
             },
         }),
+        guard: edge.waf.as_ref().map(|waf| guard(&loaded, waf, site)).transpose()?,
         threads: available_parallelism().map_or(1, NonZero::get),
         take_over: false,
         reload: None,
         site: site.clone(),
     })
+}
+
+/// The site's web ACL, read and compiled.
+fn guard(loaded: &Loaded<Topology>, acl: &WebAcl, site: &Site) -> anyhow::Result<Arc<Guard>> {
+    let file = |path: &PathBuf| loaded.folder().join(path);
+    let mmdb = acl.mmdb.as_ref().map(file);
+    Ok(Guard::read(guard::Settings {
+        acl: file(&acl.acl),
+        log: acl.log.as_ref().map(file),
+        logging: acl.logging.as_ref().map(file),
+        places: places::open(mmdb.as_deref())?,
+        mmdb,
+        admin_token: topology::secret(loaded, &loaded.value.secrets.admin_token)?,
+        id: site.to_string(),
+    })?)
 }

@@ -14,6 +14,7 @@
 //! else knows targets (names in DNS, Kubernetes endpoints) needs to say no more than that.
 
 mod check;
+mod discover;
 pub(crate) mod health;
 pub(crate) mod select;
 mod share;

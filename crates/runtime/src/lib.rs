@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod clock;
 pub mod config;
+pub mod dns;
 pub mod durable;
 pub mod listen;
 pub mod log;

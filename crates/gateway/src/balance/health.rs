@@ -6,16 +6,21 @@
 //! * A target's state changes only after enough checks in a row; a new one needs one success.
 //! * A target that is left out because visitors' requests failed on it (ejected) comes back when its time is over *and* a
 //!   check has succeeded since: no visitor is sent to find out. At least half of the healthy targets are never ejected.
+//! * A group's targets are those that it was given and those that its names lead to. A name that leads nowhere keeps those that
+//!   it led to before.
 //! * A target that was taken out gets nothing new and is forgotten when `deregistration_delay_ms` has passed; what it has
 //!   begun goes on meanwhile.
 //! * When no target of a group is fit, all that are not leaving are, unless `fail_open` is off: a wrong health path must
 //!   not turn a working site off, and a dead target costs a refused connection.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use model::{
     gateway::{TargetReason, TargetState, TargetStatus},
-    topology::edge::{self, HealthCheck, Protocol, Routing, TargetGroup},
+    topology::edge::{self, DnsTargets, HealthCheck, Protocol, Routing, TargetGroup},
 };
 
 use super::{Group, Identity, Snapshot, Target, cookie_name};
@@ -46,8 +51,10 @@ impl Miss {
 pub(crate) enum Event {
     /// Groups and rules are these from now on. Targets that stay keep what is known of them.
     Configured(Routing),
-    /// The targets of one group are these from now on.
+    /// The targets of one group, those aside that its names lead to, are these from now on.
     Targets { group: Arc<str>, targets: Vec<edge::Target> },
+    /// One of a group's names leads to these addresses.
+    Found { group: Arc<str>, from: DnsTargets, addresses: Vec<IpAddr> },
     /// A check that began at `began_ms` has ended.
     Checked { key: Key, began_ms: u64, result: Result<(), Miss> },
     /// A serving thread saw as many failures in a row as its group bears.
@@ -63,6 +70,8 @@ pub(crate) enum Effect {
     Watch(Key, HealthCheck, Protocol),
     /// Check it no more.
     Unwatch(Key),
+    /// Ask for these names of a group, and for no others of it.
+    Follow(Arc<str>, Vec<DnsTargets>),
     /// Threads must hear of this: [`Core::snapshot`].
     Publish,
     /// For the log.
@@ -85,6 +94,10 @@ struct Known {
     cookie: Option<Arc<str>>,
     /// Some rule forwards to it.
     used: bool,
+    /// What it was told its targets are.
+    given: Vec<edge::Target>,
+    /// What its names led to last.
+    found: Vec<(DnsTargets, Vec<IpAddr>)>,
     targets: Vec<Record>,
 }
 
@@ -132,7 +145,16 @@ impl Core {
             Event::Configured(routing) => self.configured(now_ms, routing, effects),
             Event::Targets { group, targets } => {
                 if let Some(known) = self.groups.iter_mut().find(|g| g.name == group) {
-                    known.set_targets(now_ms, targets, effects);
+                    known.given = targets;
+                    known.set_targets(now_ms, effects);
+                    effects.push(Effect::Publish);
+                }
+            }
+            Event::Found { group, from, addresses } => {
+                if let Some(known) = self.groups.iter_mut().find(|g| g.name == group)
+                    && known.finds(from, addresses)
+                {
+                    known.set_targets(now_ms, effects);
                     effects.push(Effect::Publish);
                 }
             }
@@ -162,22 +184,31 @@ impl Core {
         let table = Table::new(&routing);
         let mut before = std::mem::take(&mut self.groups);
         for (place, mut config) in routing.groups.into_iter().enumerate() {
-            let targets = std::mem::take(&mut config.targets);
+            let given = std::mem::take(&mut config.targets);
             let old = before.iter().position(|g| *g.name == *config.name).map(|at| before.swap_remove(at));
             let mut known = Known {
                 name: config.name.as_str().into(),
                 cookie: cookie_name(&config).map(Into::into),
                 used: table.uses(place),
                 config: Arc::new(config),
+                given,
+                found: Vec::new(),
                 targets: Vec::new(),
             };
+            let followed = old.as_ref().map(|old| old.config.dns.as_slice()).unwrap_or_default();
+            if *followed != known.config.dns {
+                effects.push(Effect::Follow(known.name.clone(), known.config.dns.clone()));
+            }
             let rewatch = old.as_ref().is_some_and(|old| {
                 old.used != known.used
                     || old.config.health_check != known.config.health_check
                     || old.config.protocol != known.config.protocol
             });
-            known.targets = old.map(|old| old.targets).unwrap_or_default();
-            known.set_targets(now_ms, targets, effects);
+            if let Some(old) = old {
+                (known.targets, known.found) = (old.targets, old.found);
+                known.found.retain(|(from, _)| known.config.dns.contains(from));
+            }
+            known.set_targets(now_ms, effects);
             if rewatch {
                 known.rewatch(effects);
             }
@@ -185,6 +216,7 @@ impl Core {
         }
         for gone in before {
             effects.extend(gone.targets.iter().map(|t| Effect::Unwatch(gone.key(t))));
+            effects.push(Effect::Follow(gone.name.clone(), Vec::new()));
         }
         self.table = Arc::new(table);
         effects.push(Effect::Publish);
@@ -270,8 +302,40 @@ impl Known {
         Key { group: self.name.clone(), address: record.target.address }
     }
 
+    /// What a name leads to now; whether that changes anything.
+    fn finds(&mut self, from: DnsTargets, mut addresses: Vec<IpAddr>) -> bool {
+        if addresses.is_empty() || !self.config.dns.contains(&from) {
+            return false;
+        }
+        // Name servers turn the order with every answer.
+        addresses.sort_unstable();
+        addresses.dedup();
+        match self.found.iter_mut().find(|(known, _)| *known == from) {
+            Some((_, before)) if *before == addresses => return false,
+            Some((_, before)) => *before = addresses,
+            None => self.found.push((from, addresses)),
+        }
+        true
+    }
+
+    /// Those that were given and those that were found, each once.
+    fn wanted(&self) -> Vec<edge::Target> {
+        let mut wanted = self.given.clone();
+        for (from, addresses) in &self.found {
+            for ip in addresses {
+                let address = SocketAddr::new(*ip, from.port);
+                if !wanted.iter().any(|w| w.address == address) {
+                    let DnsTargets { site, zone, weight, .. } = from.clone();
+                    wanted.push(edge::Target { site, address, name: None, zone, weight });
+                }
+            }
+        }
+        wanted
+    }
+
     /// Targets that are new begin, those that are missing leave, those that stay keep what is known of them.
-    fn set_targets(&mut self, now_ms: u64, wanted: Vec<edge::Target>, effects: &mut Vec<Effect>) {
+    fn set_targets(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        let wanted = self.wanted();
         let leaves_at_ms = now_ms.saturating_add(self.config.deregistration_delay_ms);
         for record in &mut self.targets {
             let stays = wanted.iter().any(|w| w.address == record.target.address);

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use model::{
     gateway::TargetState,
-    topology::edge::{HealthCheck, Protocol, Routing},
+    topology::edge::{DnsTargets, HealthCheck, Protocol, Routing},
 };
 use runtime::{clock::Boot, process::Shutdown};
 use tokio::{
@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Snapshot, check,
+    Snapshot, check, discover,
     health::{Core, Effect, Event, Key},
 };
 
@@ -53,7 +53,9 @@ impl Watcher {
     pub(crate) async fn run(self, snapshots: watch::Sender<Arc<Snapshot>>, shutdown: Shutdown) {
         let Watcher { mut core, mut effects, tell, mut events } = self;
         let mut checks: HashMap<Key, AbortOnDropHandle<()>> = HashMap::new();
+        let mut names: HashMap<Arc<str>, Vec<AbortOnDropHandle<()>>> = HashMap::new();
         loop {
+            follow(&effects, &mut names, &tell);
             apply(&core, &mut effects, &mut checks, &tell, &snapshots);
             let due = core.wake_at_ms().map(|at| at.saturating_sub(Boot::now().as_ms()));
             let event = tokio::select! {
@@ -70,6 +72,23 @@ async fn sleep_if(due: Option<Duration>) {
     match due {
         Some(left) => tokio::time::sleep(left).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Names that are to be asked for from now on.
+fn follow(
+    effects: &[Effect],
+    names: &mut HashMap<Arc<str>, Vec<AbortOnDropHandle<()>>>,
+    tell: &mpsc::Sender<Event>,
+) {
+    for effect in effects {
+        if let Effect::Follow(group, all) = effect {
+            let ask = |from: &DnsTargets| {
+                let asking = discover::keep_asking(group.clone(), from.clone(), tell.clone());
+                AbortOnDropHandle::new(tokio::spawn(asking))
+            };
+            names.insert(group.clone(), all.iter().map(ask).collect());
+        }
     }
 }
 
@@ -90,6 +109,8 @@ fn apply(
             Effect::Unwatch(key) => {
                 checks.remove(&key);
             }
+            // Done by `follow`.
+            Effect::Follow(..) => {}
             Effect::Publish => {}
             Effect::Tell { key: Key { group, address }, state: TargetState::Healthy, .. } => {
                 tracing::info!(%group, %address, "target is healthy");

@@ -10,6 +10,7 @@ mod access;
 mod agent;
 mod balance;
 mod desync;
+mod discovery;
 mod gate;
 mod grpc;
 mod guard;

@@ -33,7 +33,7 @@ use tokio::{
 
 use crate::agent::{Agent, TOKEN};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Stage {
     pub(crate) gateway: SocketAddr,

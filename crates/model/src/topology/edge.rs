@@ -20,6 +20,7 @@
 //! The short form is `targets` of a site's gateway: one group named `default`. A request that no rule takes goes to that
 //! group.
 
+mod dns;
 mod faults;
 mod limits;
 
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Site;
 
+pub use dns::DnsTargets;
 pub use limits::Limits;
 
 /// The group that takes what no rule takes.
@@ -52,6 +54,9 @@ pub struct TargetGroup {
     /// Its targets at both sites. A gateway uses those of its own site.
     #[serde(default, rename = "target")]
     pub targets: Vec<Target>,
+    /// Targets that are found by a name, besides these.
+    #[serde(default)]
+    pub dns: Vec<DnsTargets>,
     /// Whether targets in other zones than the gateway's are used while one in its own zone is fit.
     #[serde(default = "yes")]
     pub cross_zone: bool,
@@ -450,6 +455,7 @@ impl TargetGroup {
             hash_on: HashOn::default(),
             protocol: Protocol::default(),
             targets: Vec::new(),
+            dns: Vec::new(),
             cross_zone: true,
             stickiness: None,
             slow_start_ms: 0,
@@ -461,6 +467,11 @@ impl TargetGroup {
             fail_open: true,
             requests_max: 0,
         }
+    }
+
+    /// There is nobody to ask at all.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty() && self.dns.is_empty()
     }
 
     /// Takes in targets of which only the address is given.
@@ -482,6 +493,7 @@ impl super::Topology {
         let mut groups = self.target_groups.clone();
         for group in &mut groups {
             group.targets.retain(|t| t.site == *site);
+            group.dns.retain(|d| d.site == *site);
         }
         if let Some(gateway) = self.sites.get(site).map(|s| &s.gateway).filter(|g| !g.targets.is_empty()) {
             let short = HealthCheck { path: gateway.health_path.clone(), ..HealthCheck::default() };

@@ -249,3 +249,49 @@ fn a_new_configuration_keeps_what_is_known_and_a_group_without_use_is_not_checke
     assert!(play.effects.contains(&Effect::Unwatch(Key { group: "spare".into(), address: at(9) })));
     play.fit(&[1]);
 }
+
+#[test]
+fn targets_come_and_go_as_a_name_says_and_none_goes_when_it_says_nothing() {
+    let name = |name: &str| DnsTargets {
+        site: Site::new("nhn"),
+        name: name.into(),
+        port: 80,
+        zone: Some("a".into()),
+        weight: 2,
+        server: None,
+    };
+    let ip = |last: u8| IpAddr::from([127, 0, 0, last]);
+    let (web, api) = (name("web.test"), name("api.test"));
+    let mut play = Play::new(group(&[8_001], |g| g.dns = vec![web.clone()]));
+    assert_eq!(play.effects.first(), Some(&Effect::Follow("default".into(), vec![web.clone()])));
+    let found = |play: &mut Play, from: &DnsTargets, last: &[u8]| {
+        play.effects.clear();
+        let addresses = last.iter().map(|l| ip(*l)).collect();
+        play.step(Event::Found { group: "default".into(), from: from.clone(), addresses });
+        play.effects.contains(&Effect::Publish)
+    };
+    let addresses = |play: &Play| {
+        let stays = |t: &&TargetStatus| t.state != TargetState::Draining;
+        let status = play.core.snapshot().status;
+        status.iter().filter(stays).map(|t| t.address.to_string()).collect::<Vec<_>>()
+    };
+    assert!(found(&mut play, &web, &[3, 2, 3]));
+    assert_eq!(addresses(&play), ["127.0.0.1:8001", "127.0.0.2:80", "127.0.0.3:80"]);
+    assert!(!found(&mut play, &web, &[2, 3]), "another order is nothing new");
+    assert!(!found(&mut play, &web, &[]), "no address is no news");
+    assert!(!found(&mut play, &api, &[9]), "nobody asked for this name");
+    assert!(found(&mut play, &web, &[3, 4]));
+    assert_eq!(addresses(&play), ["127.0.0.1:8001", "127.0.0.3:80", "127.0.0.4:80"]);
+    // Whoever sets the given ones does not touch the found ones.
+    play.step(Event::Targets { group: "default".into(), targets: vec![target(8_002)] });
+    assert_eq!(addresses(&play).len(), 3);
+    assert!(addresses(&play).contains(&"127.0.0.1:8002".to_owned()));
+    // A reload with the same name asks for nothing anew and keeps what was found; without it they leave.
+    play.effects.clear();
+    play.step(Event::Configured(group(&[8_001], |g| g.dns = vec![web.clone()])));
+    assert!(!play.effects.iter().any(|e| matches!(e, Effect::Follow(..))));
+    assert_eq!(addresses(&play), ["127.0.0.3:80", "127.0.0.4:80", "127.0.0.1:8001"]);
+    play.step(Event::Configured(group(&[8_001], |_| {})));
+    assert!(play.effects.contains(&Effect::Follow("default".into(), vec![])));
+    assert_eq!(addresses(&play), ["127.0.0.1:8001"]);
+}

@@ -16,7 +16,7 @@ use crate::stats::rounded;
 
 /// The old gateway finishes what it has begun within this time; its last connections end two seconds after the handover.
 const OLD_ENDS_WITHIN: Duration = Duration::from_secs(30);
-/// Between two signals, and between two restarts: a health check has found the one that is back.
+/// Between two signals.
 const BETWEEN: Duration = Duration::from_millis(600);
 
 /// One event's line.
@@ -80,14 +80,16 @@ pub(super) async fn run(
 
     talk("the application's instances are restarted, one after the other");
     let restarts = async {
+        sleep(BETWEEN).await; // the load is under way
         for (n, origin) in (0_u8..).zip(&mut origins) {
-            sleep(BETWEEN).await; // the load is under way, and the other one is known to be well
-            let new = async {
-                origin.tell(Signal::TERM)?;
-                origin.gone().await?;
-                place.origin(n).await
-            };
-            *origin = new.await?;
+            // As every orchestrator does it: it fails its check first, and ends when nobody asks it any more.
+            place.leaves(n, true)?;
+            place.is_asked(n, false).await?;
+            origin.tell(Signal::QUIT)?;
+            origin.gone().await?;
+            place.leaves(n, false)?;
+            *origin = place.origin(n).await?;
+            place.is_asked(n, true).await?;
         }
         Ok::<_, String>(())
     };

@@ -10,8 +10,11 @@ use std::{
 
 use axum::{Json, Router, extract::Query, routing::get};
 use cloud::local::lab_number::{self, LabNumber};
-use model::{Epoch, Mode, Serving, Site};
-use runtime::{clock::Boot, metrics::Metrics, process::Shutdown, secret::Secret};
+use model::{
+    Epoch, Mode, Serving, Site,
+    gateway::{GatewayStatus, TargetState},
+};
+use runtime::{admin::Client, clock::Boot, metrics::Metrics, process::Shutdown, secret::Secret};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tokio::{
@@ -152,7 +155,7 @@ impl Place {
 
     /// An instance of the application: 0 or 1. The peers know the first only.
     pub(super) async fn origin(&self, n: u8) -> Result<Running, String> {
-        let name = if n == 0 { "origin" } else { "origin2" };
+        let name = name_of(n);
         let address = self.target(n);
         let config = self.write(
             &format!("{name}.nginx.conf"),
@@ -162,6 +165,33 @@ impl Place {
         let mut command = bound_to_us("nginx");
         command.arg("-c").arg(config).arg("-p").arg(&self.folder);
         self.start(name, address, command).await
+    }
+
+    /// Lets an instance of the application fail its health check, or pass it again.
+    pub(super) fn leaves(&self, n: u8, leaves: bool) -> Result<(), String> {
+        let path = self.folder.join(format!("{}.leaving", name_of(n)));
+        let done = if leaves { fs::write(&path, "") } else { fs::remove_file(&path) };
+        done.map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// Waits until our gateway asks an instance of the application, or asks it no more.
+    pub(super) async fn is_asked(&self, n: u8, asked: bool) -> Result<(), String> {
+        let client = Client::new(self.at(3, 7_200), self.token.clone());
+        let deadline = Boot::now() + READY_WITHIN;
+        while Boot::now() < deadline {
+            let status: GatewayStatus =
+                client.get("/v1/status", END_WITHIN).await.map_err(|e| e.to_string())?;
+            let target = status.targets.iter().find(|t| t.address == self.target(n));
+            if target.is_some_and(|t| (t.state == TargetState::Healthy) == asked) {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(20)).await; // the gateway tells when it is asked
+        }
+        Err(format!(
+            "the gateway does not find within {} s that {} has changed",
+            READY_WITHIN.as_secs(),
+            name_of(n)
+        ))
     }
 
     /// The gateway that takes over from the one that runs.
@@ -247,6 +277,11 @@ fn bound_to_us(program: &str) -> Command {
     command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"));
     command.args(["--pdeathsig", "TERM", program]);
     command
+}
+
+/// An instance of the application.
+fn name_of(n: u8) -> &'static str {
+    if n == 0 { "origin" } else { "origin2" }
 }
 
 /// Where a proxy speaks TLS.

@@ -64,9 +64,8 @@ impl Topology {
         let falls_through = !self.rules.iter().any(Rule::has_no_condition);
         for site in self.sites.keys() {
             let routing = self.routing(site);
-            let is_empty = |name: &str| {
-                routing.groups.iter().find(|g| g.name == name).is_none_or(|g| g.targets.is_empty())
-            };
+            let is_empty =
+                |name: &str| routing.groups.iter().find(|g| g.name == name).is_none_or(TargetGroup::is_empty);
             if falls_through && is_empty(DEFAULT_GROUP) {
                 faults.add(
                     format!("sites.{site}.gateway.targets"),
@@ -159,6 +158,16 @@ fn group_faults(faults: &mut Faults, group: &TargetGroup, at: &dyn Fn(&str) -> S
             format!("{} of a hundred requests cannot be repetitions", group.retry_percent_max),
             "write 0 to 100",
         );
+    }
+    for (m, dns) in group.dns.iter().enumerate() {
+        if dns.name.is_empty() || dns.port == 0 {
+            let what = format!("`{}`, port {}, leads nowhere", dns.name, dns.port);
+            faults.add(
+                at(&format!("dns.{m}")),
+                what,
+                "write the whole name, and the port that its targets listen on",
+            );
+        }
     }
     let mut seen = HashSet::new();
     for (m, target) in group.targets.iter().enumerate() {

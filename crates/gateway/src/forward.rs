@@ -163,14 +163,14 @@ impl Route {
     fn repeats_reads(&self) -> bool {
         self.chosen().filter(|(group, _)| group.config.retry_reads).is_some_and(|(group, share)| {
             share.retries.asked(group.config.retry_percent_max);
-            group.config.retry_percent_max > 0 && !share.holds_reads.get()
+            group.config.retry_percent_max > 0 && !share.retries.holds_reads.get()
         })
     }
 
     /// A read's answer is to be held: what this group reads may change something, and is never sent again from now on.
     fn holds_reads(&self) {
         if let Some((_, share)) = self.chosen() {
-            share.holds_reads.set(true);
+            share.retries.holds_reads.set(true);
         }
     }
 

@@ -27,16 +27,16 @@ pub(crate) struct Share {
     pub(crate) turn: Cell<usize>,
     /// Requests that one thread may have under way at one target; 0: any number.
     pub(crate) requests_max: u32,
-    /// How many reads may be sent once more.
-    pub(crate) retries: Retries,
-    /// A read of this group was answered with `Ghostlight-Hold: required`.
-    pub(crate) holds_reads: Cell<bool>,
+    /// How many reads may be sent once more. The same for every snapshot: requests under way still look at an old one.
+    pub(crate) retries: Rc<Retries>,
 }
 
 /// A budget of repetitions: a share of the requests, with some in hand for the moment at which a target is lost.
 pub(crate) struct Retries {
     /// In hundredths of a repetition.
     credit: Cell<u32>,
+    /// A read of this group was answered with `Ghostlight-Hold: required`.
+    pub(crate) holds_reads: Cell<bool>,
 }
 
 impl Retries {
@@ -44,6 +44,10 @@ impl Retries {
     /// What a thread begins with, and the most that it saves.
     const FIRST: u32 = 10 * Retries::ONE;
     const MOST: u32 = 100 * Retries::ONE;
+
+    fn new() -> Retries {
+        Retries { credit: Cell::new(Retries::FIRST), holds_reads: Cell::new(false) }
+    }
 
     /// A request has come of which a repetition would be one of so many percent.
     pub(crate) fn asked(&self, percent: u32) {
@@ -110,10 +114,7 @@ impl Shares {
                 slots: group.fit.iter().map(slot).collect(),
                 turn: Cell::new(old.map_or(0, |s| s.turn.get())),
                 requests_max: group.config.requests_max.div_ceil(threads),
-                retries: Retries {
-                    credit: Cell::new(old.map_or(Retries::FIRST, |s| s.retries.credit.get())),
-                },
-                holds_reads: Cell::new(old.is_some_and(|s| s.holds_reads.get())),
+                retries: old.map_or_else(|| Rc::new(Retries::new()), |s| s.retries.clone()),
                 name,
             }
         };
@@ -205,7 +206,7 @@ mod tests {
 
     #[test]
     fn one_request_in_five_may_be_a_repetition_and_some_are_in_hand() {
-        let budget = Retries { credit: Cell::new(Retries::FIRST) };
+        let budget = Retries::new();
         let at_once = |most: usize| (0..most).filter(|_| budget.take()).count();
         assert_eq!(at_once(100), 10);
         let in_a_row = (0..100).filter(|_| {

@@ -32,6 +32,7 @@ test("a visitor's way through the box office", { timeout: 6 * MINUTE }, async (t
     await t.test("the first page is small and asks nobody else", () => first_page(browser, stand));
     // The clock only goes forward: whoever looks into a sale that is to open comes last.
     for (const words of [KOREAN, ENGLISH]) await t.test(`${words.name}: from a search to a cancelled booking`, () => books(browser, stand, words));
+    for (const words of [KOREAN, ENGLISH]) await t.test(`${words.name}: a forgotten password, and the profile`, () => forgets(browser, stand, words));
     await t.test("a browser without scripts books, too", () => without_scripts(browser, stand));
     await t.test("two wait together, and both come in", () => wait_together(browser, stand));
   } finally {
@@ -159,6 +160,38 @@ async function somebody_holds(browser, stand, email, performance, seat) {
   };
   await post("/api/signup", { email, name: "백도겸", password: PASSWORD, terms: true });
   await post(`/api/performances/${performance}/holds`, { seats: [seat] });
+  await context.close();
+}
+
+async function forgets(browser, stand, words) {
+  const email = `forgets-${words.name}@example.com`;
+  const { context, page, look, wrong } = await fan(browser, stand, words, email);
+  await page.goto(await stand.link_in_letter("confirm", email));
+  await look("confirm");
+  await page.locator("main").getByRole("button").click();
+  await page.getByRole("status").waitFor();
+  await look("confirmed");
+  await page.goto("/my/profile");
+  await page.locator("details.step summary").click();
+  await look("profile", { dark: true });
+  await context.clearCookies({ name: "sid" });
+  await page.goto("/login");
+  await page.locator('a[href="/forgot"]').click();
+  await page.getByLabel(words.labels[1]).fill(email);
+  await look("forgot");
+  await page.locator("main").getByRole("button").click();
+  await page.getByRole("status").waitFor();
+  await look("forgot-asked");
+  await page.goto(await stand.link_in_letter("reset", email));
+  await page.locator('input[type="password"]').fill("another lamp, another stage");
+  await look("reset");
+  await page.locator("main").getByRole("button").click();
+  await page.waitForURL("**/login");
+  await page.getByLabel(words.labels[1]).fill(email);
+  await page.getByLabel(words.labels[2]).fill("another lamp, another stage");
+  await page.locator("main").getByRole("button").click();
+  await page.locator('a[href="/my"]').first().waitFor();
+  assert.deepEqual(wrong(), [], "what is wrong with the pages");
   await context.close();
 }
 

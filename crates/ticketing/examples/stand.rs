@@ -1,6 +1,7 @@
 //! A box office on its own, over a database server of its own: for looking at pages, and for the browser test.
 //!
-//! `cargo run -p ticketing --example stand` prints `{"site": "http://127.0.0.1:…"}`. A line `advance 60000` on stdin
+//! `cargo run -p ticketing --example stand` prints `{"site": "http://127.0.0.1:…", "letters": "/tmp/…"}`: where it is, and the folder
+//! into which it puts letters to visitors. A line `advance 60000` on stdin
 //! moves its clock forward by that many milliseconds and is answered with `{"now_ms": …}`; the end of stdin ends it.
 
 use std::{error::Error, io::stdin, thread};
@@ -9,7 +10,13 @@ use cloud::local::{lab_number::claim, scratch::Scratch};
 use mysql_async::{Conn, Opts, prelude::Queryable};
 use runtime::{log, process::Shutdown, secret::Secret};
 use serde_json::json;
-use ticketing::{clock::Clock, desk::Desk, serve, store::Store};
+use ticketing::{
+    clock::Clock,
+    desk::{Desk, Post},
+    mail::Mailer,
+    serve,
+    store::Store,
+};
 use tokio::{net::TcpListener, sync::mpsc};
 
 #[tokio::main]
@@ -25,7 +32,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = Store::open(&url, Some(&password), clock.clone(), shutdown.clone())?;
     let desk = Desk::new(store, Secret::new("a key for looking at pages"), clock.clone())?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("{}", json!({ "site": format!("http://{}", listener.local_addr()?) }));
+    let site = format!("http://{}", listener.local_addr()?);
+    let letters = std::env::temp_dir().join(format!("ghostlight-stand-{}", std::process::id()));
+    let from = "tickets@example.com".to_owned();
+    desk.send_letters(
+        Post { mailer: Mailer::Folder(letters.clone()), from, site: site.clone() },
+        shutdown.clone(),
+    );
+    println!("{}", json!({ "site": site, "letters": letters }));
     let serving = tokio::spawn(serve(listener, desk, shutdown.clone()));
     let (say, mut orders) = mpsc::unbounded_channel();
     // Reading stdin blocks; the thread ends with it.
@@ -40,5 +54,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     shutdown.cancel();
     serving.await??;
+    if letters.exists() {
+        std::fs::remove_dir_all(&letters)?;
+    }
     Ok(())
 }

@@ -4,11 +4,17 @@
 //! - `DATABASE_URL`: `mysql://user@host:port/ticketing`, without the password;
 //! - `DATABASE_PASSWORD_FILE`: file with the password on its first line (none: no password);
 //! - `TICKETING_KEY_FILE`: file with the key that signs sessions, ≥ 16 characters, the same for every instance;
+//! - `TICKETING_MAIL_FOLDER`: folder into which letters to visitors are put, an `.eml` file each (none: letters wait in
+//!   the outbox);
+//! - `TICKETING_MAIL_FROM`: their sender's address;
+//! - `TICKETING_SITE`: where visitors find the site, for links in letters, e.g. `https://tickets.example.com`;
 //! - `TICKETING_DIE_WITH_PARENT=1`: end when the parent process ends.
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use runtime::secret::{Secret, SecretError};
+
+use crate::{desk::Post, mail::Mailer};
 
 /// Everything that `run` needs to know.
 #[derive(Clone, Debug)]
@@ -21,6 +27,8 @@ pub struct Config {
     pub database_password: Option<Secret>,
     /// Signs sessions and form tokens.
     pub key: Secret,
+    /// How letters leave, if they do.
+    pub post: Option<Post>,
     /// End with the parent.
     pub die_with_parent: bool,
 }
@@ -48,6 +56,8 @@ pub enum ConfigError {
     Secret(&'static str, SecretError),
 }
 
+const SITE_EXAMPLE: &str = "https://tickets.example.com";
+const FROM_EXAMPLE: &str = "tickets@example.com";
 const LISTEN_EXAMPLE: &str = "127.0.0.1:9000";
 const URL_EXAMPLE: &str = "mysql://ticketing@127.0.0.1:3306/ticketing";
 
@@ -85,8 +95,27 @@ impl Config {
                 example: "64 random hex digits on the first line",
             });
         }
+        let post = match var("TICKETING_MAIL_FOLDER") {
+            None => None,
+            Some(folder) => {
+                let site =
+                    var("TICKETING_SITE").ok_or(ConfigError::Missing("TICKETING_SITE", SITE_EXAMPLE))?;
+                if !site.starts_with("http://") && !site.starts_with("https://") {
+                    return Err(ConfigError::Odd {
+                        name: "TICKETING_SITE",
+                        value: site,
+                        what: "it is no address of a site".into(),
+                        example: SITE_EXAMPLE,
+                    });
+                }
+                let from = var("TICKETING_MAIL_FROM")
+                    .ok_or(ConfigError::Missing("TICKETING_MAIL_FROM", FROM_EXAMPLE))?;
+                let site = site.trim_end_matches('/').to_owned();
+                Some(Post { mailer: Mailer::Folder(folder.into()), from, site })
+            }
+        };
         let die_with_parent = var("TICKETING_DIE_WITH_PARENT").as_deref() == Some("1");
-        Ok(Config { listen, database_url, database_password, key, die_with_parent })
+        Ok(Config { listen, database_url, database_password, key, post, die_with_parent })
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
         live::Live,
         writer::{Inventory, NoOutcome},
     },
-    password::{HashError, PASSWORD_MAX, PASSWORD_MIN, Passwords},
+    password::{HashError, Passwords},
     payment::{Capture, Charge, Fate, PaymentError, PaymentProvider, Refund, TestProvider},
     refusal::{Field, Refusal},
     seating::{Found, Wanted, best},
@@ -26,11 +26,16 @@ use crate::{
     waiting::Waiting,
 };
 
+mod account;
 mod cancel;
+mod post;
 mod queue;
+mod sessions;
 mod tickets;
 
 pub use cancel::Terms;
+pub use post::Post;
+pub use sessions::Sessions;
 
 /// How often a lost race is run again before we say that there is no time for it now.
 const RACES: usize = 6;
@@ -50,6 +55,8 @@ pub struct Desk {
     pub waiting: Waiting,
     /// Which seats are taken, for those who look.
     pub live: Live,
+    /// Sessions that were ended early.
+    pub sessions: Sessions,
     inventory: Inventory,
     passwords: Passwords,
     payments: Arc<dyn PaymentProvider>,
@@ -107,6 +114,7 @@ impl Desk {
         Ok(Desk {
             waiting: Waiting::start(store.clone(), clock.clone()),
             live: Live::new(store.clone(), clock.clone()),
+            sessions: Sessions::start(store.clone(), clock.clone()),
             inventory: Inventory::new(store.clone(), clock.clone()),
             store,
             signer: Signer::new(key),
@@ -130,16 +138,11 @@ impl Desk {
     /// Makes an account. Asking again with the same address and password finds the same account.
     pub async fn sign_up(&self, signup: Signup) -> Result<Account, Refusal> {
         let email = signup.email.trim().to_lowercase();
-        let name = signup.name.trim().to_owned();
         if !plausible_email(&email) {
             return Err(Refusal::Odd(Field::Email));
         }
-        if name.is_empty() || name.chars().count() > 30 || name.chars().any(char::is_control) {
-            return Err(Refusal::Odd(Field::Name));
-        }
-        if signup.password.chars().count() < PASSWORD_MIN || signup.password.len() > PASSWORD_MAX {
-            return Err(Refusal::Odd(Field::Password));
-        }
+        let name = account::checked_name(&signup.name)?;
+        account::check_password(&signup.password)?;
         if !signup.terms {
             return Err(Refusal::Odd(Field::Terms));
         }
@@ -152,7 +155,7 @@ impl Desk {
                 name: name.clone(),
                 password_hash: password_hash.clone(),
             };
-            match self.store.add_account(account.clone(), now_ms).await {
+            match self.store.add_account(&account, now_ms).await {
                 Ok(()) => return Ok(account),
                 // Two rows drew one number: draw again.
                 Err(StoreError::Duplicate(key)) if key == "PRIMARY" => {}
@@ -166,18 +169,6 @@ impl Desk {
             }
         }
         Err(Refusal::NotNow)
-    }
-
-    /// Checks address and password. An unknown address and a wrong password look and last the same.
-    pub async fn sign_in(&self, email: &str, password: &str) -> Result<Account, Refusal> {
-        let email = email.trim().to_lowercase();
-        if email.len() > 254 || password.len() > PASSWORD_MAX {
-            return Err(Refusal::WrongPassword);
-        }
-        let account = self.store.account_by_email(&email).await?;
-        let hashed = account.as_ref().map(|a| a.password_hash.as_str());
-        let right = self.passwords.verify(password, hashed).await.map_err(unhashed)?;
-        account.filter(|_| right).ok_or(Refusal::WrongPassword)
     }
 
     /// Holds seats for an account. The same key again returns the same hold.

@@ -18,6 +18,11 @@ pub fn row_id(now_ms: u64) -> u64 {
     (ms << 22) | u64::from(rand::random::<u32>() >> 10)
 }
 
+/// The smallest id of a row that is made at `now_ms`.
+pub fn first_row_id(now_ms: u64) -> u64 {
+    (now_ms.saturating_sub(ID_EPOCH_MS) & ((1 << 41) - 1)) << 22
+}
+
 /// 14 characters, 70 random bits: unguessable, and unique without a counter that a lost site could repeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BookingNo(String);

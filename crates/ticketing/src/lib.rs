@@ -23,6 +23,7 @@ pub mod http;
 pub mod ids;
 pub mod inventory;
 pub mod lang;
+pub mod mail;
 pub mod password;
 pub mod payment;
 pub mod policy;

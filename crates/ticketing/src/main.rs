@@ -41,6 +41,9 @@ async fn run(config: Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
         shutdown.clone(),
     )?;
     let desk = Desk::new(store, config.key, clock)?;
+    if let Some(post) = config.post {
+        desk.send_letters(post, shutdown.clone());
+    }
     let listener = match TcpListener::bind(config.listen).await {
         Ok(listener) => listener,
         Err(e) => {

@@ -25,6 +25,14 @@ pub enum Refusal {
     NotSignedIn,
     /// Address and password do not belong together.
     WrongPassword,
+    /// The current password, asked for once more, is another one.
+    WrongCurrentPassword,
+    /// Too many failed tries lately.
+    TooManyTries,
+    /// A letter's link is too old, was used, or was never ours.
+    LinkOver,
+    /// An account with tickets for what is yet to come is not closed.
+    TicketsLeft,
     /// The address cannot be used for a new account.
     SignupRefused,
     /// A field cannot be taken.
@@ -107,6 +115,10 @@ impl Refusal {
             Refusal::NoSuch => "not_found",
             Refusal::NotSignedIn => "not_signed_in",
             Refusal::WrongPassword => "wrong_email_or_password",
+            Refusal::WrongCurrentPassword => "wrong_password",
+            Refusal::TooManyTries => "too_many_tries",
+            Refusal::LinkOver => "link_over",
+            Refusal::TicketsLeft => "tickets_left",
             Refusal::SignupRefused => "signup_refused",
             Refusal::Odd(Field::Email) => "invalid_email",
             Refusal::Odd(Field::Name) => "invalid_name",
@@ -145,6 +157,9 @@ impl Refusal {
             Refusal::Broken => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::NoSuch => StatusCode::NOT_FOUND,
             Refusal::NotSignedIn | Refusal::WrongPassword => StatusCode::UNAUTHORIZED,
+            Refusal::WrongCurrentPassword => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::TooManyTries => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::LinkOver => StatusCode::GONE,
             Refusal::Foreign => StatusCode::FORBIDDEN,
             Refusal::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::Odd(_)
@@ -155,6 +170,7 @@ impl Refusal {
             Refusal::Payment(PaymentError::Unknown(_)) => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Payment(PaymentError::Misconfigured(_)) => StatusCode::BAD_GATEWAY,
             Refusal::SignupRefused
+            | Refusal::TicketsLeft
             | Refusal::NoneTogether
             | Refusal::TooLateToCancel
             | Refusal::FeeChanged(_)
@@ -184,6 +200,22 @@ impl Refusal {
             Refusal::WrongPassword => lang.pick(
                 "이메일이나 비밀번호가 맞지 않아요. 다시 확인해 주세요.",
                 "The e-mail address or the password does not match. Please check both.",
+            ),
+            Refusal::WrongCurrentPassword => lang.pick(
+                "지금 비밀번호가 맞지 않아요. 다시 확인해 주세요.",
+                "That is not your current password. Please check it.",
+            ),
+            Refusal::TooManyTries => lang.pick(
+                "여러 번 맞지 않아 잠시 쉬어 가요. 15분 뒤 다시 시도하거나, 비밀번호 찾기로 바로 새로 정할 수 있어요.",
+                "That was tried too often, so we pause. Try again in 15 minutes, or choose a new password by letter now.",
+            ),
+            Refusal::LinkOver => lang.pick(
+                "이 주소는 이미 썼거나 시간이 지났어요. 메일을 다시 받으면 이어서 할 수 있어요.",
+                "This link was used already, or is too old. Ask for another letter to go on.",
+            ),
+            Refusal::TicketsLeft => lang.pick(
+                "아직 남은 공연의 티켓이 있어요. 티켓이 사라지지 않도록, 먼저 취소하거나 공연이 끝난 뒤 탈퇴해 주세요.",
+                "You have tickets for a show that is yet to come. So that they are not lost, cancel them first, or close your account after the show.",
             ),
             Refusal::SignupRefused => lang.pick(
                 "이 이메일로는 새로 가입할 수 없어요. 이미 가입하셨다면 로그인해 주세요.",

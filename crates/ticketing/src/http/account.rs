@@ -69,7 +69,7 @@ pub(super) async fn sign_up(
             terms: fields.get("terms") == "yes",
         };
         let account = desk.sign_up(signup).await?;
-        let cookie = desk.signer.sign_in(account.id, false, desk.clock.now_ms());
+        let cookie = desk.begin_session(account.id, false);
         Ok(Answer::Signed(local(fields.get("next")).to_owned(), cookie))
     };
     let answer = match run.await {
@@ -92,7 +92,7 @@ pub(super) async fn sign_in(
     let run = async {
         fields.check(&desk, &visitor, &headers)?;
         let account = desk.sign_in(fields.get("email"), fields.get("password")).await?;
-        let cookie = desk.signer.sign_in(account.id, fields.get("remember") == "yes", desk.clock.now_ms());
+        let cookie = desk.begin_session(account.id, fields.get("remember") == "yes");
         Ok(Answer::Signed(local(fields.get("next")).to_owned(), cookie))
     };
     let answer = match run.await {

@@ -122,7 +122,7 @@ async fn sign_up(State(desk): State<Desk>, visitor: Visitor, body: Bytes) -> Ans
         desk.sign_up(Signup { email, name, password, terms }).await
     };
     let account = run.await.map_err(|e| No(e, visitor.lang))?;
-    let cookie = desk.signer.sign_in(account.id, false, desk.clock.now_ms());
+    let cookie = desk.begin_session(account.id, false);
     let body = json!({ "email": account.email, "name": account.name });
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie)], Json(body)).into_response())
 }
@@ -141,7 +141,7 @@ async fn sign_in(State(desk): State<Desk>, visitor: Visitor, body: Bytes) -> Ans
         Ok((desk.sign_in(&email, &password).await?, remember))
     };
     let (account, remember) = run.await.map_err(|e| No(e, visitor.lang))?;
-    let cookie = desk.signer.sign_in(account.id, remember, desk.clock.now_ms());
+    let cookie = desk.begin_session(account.id, remember);
     let body = json!({ "email": account.email, "name": account.name });
     Ok(([(header::SET_COOKIE, cookie)], Json(body)).into_response())
 }

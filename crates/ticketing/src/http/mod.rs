@@ -8,6 +8,7 @@ mod booking;
 mod edge;
 mod home;
 mod live;
+mod profile;
 mod queue;
 mod seats;
 mod show;
@@ -49,6 +50,13 @@ pub fn router(desk: Desk) -> Router {
         .route("/bookings/{no}/calendar.ics", get(booking::calendar))
         .route("/bookings/{no}/cancel", post(booking::cancel).get(booking::done_again))
         .route("/my", get(booking::mine))
+        .route("/my/profile", get(profile::profile).post(profile::rename))
+        .route("/my/confirm", post(profile::confirm_again).get(profile::back))
+        .route("/my/password", post(profile::change_password).get(profile::back))
+        .route("/my/close", post(profile::close).get(profile::back))
+        .route("/forgot", get(profile::forgot_form).post(profile::forgot))
+        .route("/reset", get(profile::reset_form).post(profile::reset))
+        .route("/confirm", get(profile::confirm_form).post(profile::confirm))
         .route("/signup", get(account::sign_up_form).post(account::sign_up))
         .route("/login", get(account::sign_in_form).post(account::sign_in))
         .route("/logout", post(account::sign_out).get(home::back))

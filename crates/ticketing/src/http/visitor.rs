@@ -47,7 +47,7 @@ impl FromRequestParts<Desk> for Visitor {
         let chosen = cookie(headers, LANG_COOKIE).and_then(Lang::from_code);
         let accepts = headers.get(header::ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok()).unwrap_or("");
         let sid = cookie(headers, SESSION_COOKIE);
-        let session = sid.and_then(|c| desk.signer.session(c, desk.clock.now_ms()));
+        let session = sid.and_then(|c| session_of(desk, c));
         let anonymous = cookie(headers, VISITOR_COOKIE).filter(|c| c.len() == 32);
         let (bound_to, new_cookie) = match (session.and(sid), anonymous) {
             (Some(sid), _) => (sid.to_owned(), None),
@@ -74,8 +74,13 @@ impl OptionalFromRequestParts<Desk> for Session {
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Option<Session>, Infallible> {
         let sid = cookie(&parts.headers, SESSION_COOKIE);
-        Ok(sid.and_then(|c| desk.signer.session(c, desk.clock.now_ms())))
+        Ok(sid.and_then(|c| session_of(desk, c)))
     }
+}
+
+/// The session in a cookie, unless it is over or was ended.
+fn session_of(desk: &Desk, cookie: &str) -> Option<Session> {
+    desk.signer.session(cookie, desk.clock.now_ms()).filter(|session| desk.sessions.stands(session))
 }
 
 /// The value of a cookie.

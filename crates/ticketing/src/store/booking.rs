@@ -196,6 +196,11 @@ impl Store {
         Ok(self.bookings(sql).await?.pop())
     }
 
+    /// The booking with this row number.
+    pub async fn booking_by_id(&self, id: u64) -> Answer<Option<Booked>> {
+        Ok(self.bookings(booking_sql(&format!("b.id = {id}"))).await?.pop())
+    }
+
     async fn bookings(&self, sql: String) -> Answer<Vec<Booked>> {
         self.run(move |conn| {
             let sql = sql.clone();

@@ -32,6 +32,7 @@ const MIGRATIONS: &[(u32, &str, Step)] = &[
     (3, "queue", Step::Sql(include_str!("migrations/0003_queue.sql"))),
     (4, "rooms", Step::Rooms),
     (5, "cancellations", Step::Sql(include_str!("migrations/0005_cancellations.sql"))),
+    (6, "accounts", Step::Sql(include_str!("migrations/0006_accounts.sql"))),
 ];
 
 /// Halls of this size get a waiting room for every sale that is yet to open.

@@ -13,6 +13,7 @@ mod cancel;
 mod catalogue;
 mod fresh;
 pub(crate) mod migrate;
+mod outbox;
 mod pool;
 mod queue;
 mod sql;
@@ -20,6 +21,7 @@ mod sql;
 pub use account::Account;
 pub use booking::{Booked, Cancelled, NewBooking, Ticket};
 pub use cancel::Cancellable;
+pub use outbox::Due;
 pub use pool::Store;
 pub use queue::{Inside, Joined, Joining};
 

@@ -52,6 +52,7 @@ pub(crate) fn sign_in(frame: &Frame<'_>, typed: &Typed) -> Markup {
                 label.tick { input type="checkbox" name="remember" value="yes"; span { (frame.t("로그인 상태 유지", "Stay signed in")) } }
                 button.button.wide { (frame.t("로그인", "Sign in")) }
             }
+            p { a href="/forgot" { (frame.t("비밀번호를 잊으셨나요?", "Forgot your password?")) } }
             p { (frame.t("처음이신가요? ", "New here? ")) a href=(with_next("/signup", &typed.next)) { (frame.t("회원가입", "Sign up")) } }
         }
     };

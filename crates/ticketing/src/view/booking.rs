@@ -166,6 +166,7 @@ pub(crate) fn mine(
                     h1 { (account.name) (frame.t("님의 티켓", "'s tickets")) }
                     p.quiet { (account.email) }
                 }
+                p { a.back href="/my/profile" { (frame.t("내 정보", "My profile")) } }
                 form method="post" action="/logout" { (frame.token_field()) button.plain { (frame.t("로그아웃", "Sign out")) } }
             }
             @if bookings.is_empty() {

@@ -8,6 +8,7 @@ pub(crate) mod home;
 pub(crate) mod ics;
 mod part;
 pub(crate) mod poster;
+pub(crate) mod profile;
 mod qr;
 pub(crate) mod queue;
 pub(crate) mod seats;

@@ -6,6 +6,7 @@
     reason = "helpers of tests end a test as tests do"
 )]
 
+mod accounts;
 mod pages;
 mod promises;
 mod refusing;

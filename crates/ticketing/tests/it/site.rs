@@ -2,10 +2,12 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use cloud::local::{
     lab_number::{LabNumber, claim},
     scratch::Scratch,
@@ -19,7 +21,12 @@ use hyper_util::{
 use mysql_async::{Conn, Opts, prelude::Queryable};
 use runtime::{clock::Boot, process::Shutdown, secret::Secret};
 use serde_json::{Value, json};
-use ticketing::{clock::Clock, desk::Desk, store::Store};
+use ticketing::{
+    clock::Clock,
+    desk::{Desk, Post},
+    mail::Mailer,
+    store::Store,
+};
 use tokio::net::TcpListener;
 
 /// A performance in the 15,000-seat hall that is on sale, with a limit of 4.
@@ -30,6 +37,7 @@ pub(crate) const MUSICAL: u32 = 402;
 pub(crate) struct Site {
     pub(crate) database: Scratch,
     pub(crate) clock: Clock,
+    pub(crate) letters: PathBuf,
     shutdown: Shutdown,
     _lab: LabNumber,
 }
@@ -37,6 +45,8 @@ pub(crate) struct Site {
 impl Drop for Site {
     fn drop(&mut self) {
         self.shutdown.cancel();
+        // Most sites send no letter, and then there is no folder.
+        std::fs::remove_dir_all(&self.letters).ok();
     }
 }
 
@@ -45,7 +55,9 @@ impl Site {
     pub(crate) async fn locked() -> Site {
         let lab = claim().unwrap();
         let database = Scratch::start(&lab, 10).await.unwrap();
-        Site { database, clock: Clock::default(), shutdown: Shutdown::new(), _lab: lab }
+        let letters =
+            std::env::temp_dir().join(format!("ghostlight-letters-{}-{}", std::process::id(), lab.get()));
+        Site { database, clock: Clock::default(), letters, shutdown: Shutdown::new(), _lab: lab }
     }
 
     pub(crate) async fn open() -> Site {
@@ -82,6 +94,15 @@ impl Site {
 
     /// Another box office over the same database.
     pub(crate) async fn instance(&self) -> SocketAddr {
+        self.start(false).await
+    }
+
+    /// One that sends letters, into [`Site::letters`]; once it is ready.
+    pub(crate) async fn postman(&self) -> SocketAddr {
+        self.ready(self.start(true).await).await
+    }
+
+    async fn start(&self, letters: bool) -> SocketAddr {
         let url = format!("mysql://ticketing@{}/ticketing", self.database.address());
         let password = Secret::new(Scratch::APPLICATION_PASSWORD);
         let store = Store::open(&url, Some(&password), self.clock.clone(), self.shutdown.clone()).unwrap();
@@ -89,16 +110,50 @@ impl Site {
             Desk::new(store, Secret::new("a key that all instances share"), self.clock.clone()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        if letters {
+            let post = Post {
+                mailer: Mailer::Folder(self.letters.clone()),
+                from: "tickets@example.com".into(),
+                site: "http://tickets.test".into(),
+            };
+            desk.send_letters(post, self.shutdown.clone());
+        }
         tokio::spawn(ticketing::serve(listener, desk, self.shutdown.clone()));
         address
     }
 
     /// Another box office, once it is ready.
     pub(crate) async fn ready_instance(&self) -> SocketAddr {
-        let at = self.instance().await;
+        self.ready(self.instance().await).await
+    }
+
+    async fn ready(&self, at: SocketAddr) -> SocketAddr {
         let visitor = Visitor::new(at);
         until("the box office is ready", || async { visitor.get("/readyz").await.status == 200 }).await;
         at
+    }
+
+    /// The text of a letter of this kind to this address, once it was sent. The newest, if there are several.
+    pub(crate) async fn letter(&self, kind: &str, to: &str) -> String {
+        let find = || {
+            let files = std::fs::read_dir(&self.letters).ok()?;
+            let mut texts: Vec<(String, String)> = files
+                .map(|file| file.unwrap())
+                .filter(|file| file.file_name().to_string_lossy().starts_with(kind))
+                .map(|file| {
+                    (
+                        file.file_name().to_string_lossy().into_owned(),
+                        std::fs::read_to_string(file.path()).unwrap(),
+                    )
+                })
+                .filter(|(_, text)| text.contains(&format!("To: <{to}>")))
+                .collect();
+            texts.sort();
+            texts.pop()
+        };
+        until(&format!("a letter: {kind} to {to}"), || async { find().is_some() }).await;
+        let body = find().unwrap().1.split_once("\r\n\r\n").unwrap().1.replace("\r\n", "");
+        String::from_utf8(STANDARD.decode(body).unwrap()).unwrap()
     }
 }
 

@@ -18,11 +18,14 @@ struct Case {
     request: Result<Request, String>,
 }
 
-/// OWASP CRS's regression tests.
-fn crs(folder: &Path) -> Vec<Case> {
+/// What a test sends as a value, and the rules of CRS for which it is an attack.
+type Values = BTreeMap<Vec<u8>, BTreeSet<String>>;
+
+/// OWASP CRS's regression tests, and the values of its attacks of every level.
+fn crs(folder: &Path) -> (Vec<Case>, Values) {
     let level_1 = fs::read_to_string(folder.join("crs-level-1.txt")).unwrap();
     let level_1: BTreeSet<&str> = level_1.split_whitespace().collect();
-    let mut cases = Vec::new();
+    let (mut cases, mut values) = (Vec::new(), Values::new());
     let mut files = Vec::new();
     for group in fs::read_dir(folder.join("crs-regression")).unwrap().flatten().filter(|e| e.path().is_dir())
     {
@@ -38,6 +41,12 @@ fn crs(folder: &Path) -> Vec<Case> {
             for stage in test["stages"].as_vec().into_iter().flatten() {
                 let attack = level_1.contains(id.as_str());
                 let log = &stage["output"]["log"];
+                let expected = log["expect_ids"].as_vec().is_some_and(|l| !l.is_empty());
+                if let (true, Ok(request)) = (expected, request(&stage["input"])) {
+                    for value in values_of(&request) {
+                        values.entry(value).or_default().insert(rule.to_string());
+                    }
+                }
                 let negative = log["no_expect_ids"].as_vec().is_some_and(|l| !l.is_empty())
                     && log["expect_ids"].is_badvalue();
                 if attack || negative && (930_000..945_000).contains(&rule) {
@@ -46,18 +55,32 @@ fn crs(folder: &Path) -> Vec<Case> {
             }
         }
     }
-    cases
+    (cases, values)
+}
+
+/// The values of query and form, decoded; a few letters are no attack by themselves.
+fn values_of(request: &Request) -> Vec<Vec<u8>> {
+    let query = request.target.split(|&b| b == b'?').nth(1).unwrap_or_default();
+    let pairs = query.split(|&b| b == b'&').chain(request.body.split(|&b| b == b'&'));
+    let value = |pair: &[u8]| {
+        let raw = pair.splitn(2, |&b| b == b'=').last().unwrap_or_default();
+        let spaced: Vec<u8> = raw.iter().map(|&b| if b == b'+' { b' ' } else { b }).collect();
+        percent_encoding::percent_decode(&spaced).collect::<Vec<u8>>().trim_ascii().to_vec()
+    };
+    pairs.map(value).filter(|v| v.len() > 3).collect()
 }
 
 /// What tells that a negative test of one rule of CRS is an attack for another one of its rules: the same request is among
-/// the attacks, or libinjection knows it, which CRS asks itself (941100 and 942100, level 1).
+/// the attacks, or the same value is in an attack of another rule, or libinjection knows it, which CRS asks itself (941100
+/// and 942100, level 1).
 struct OtherRules {
+    values: Values,
     attacks: BTreeSet<(String, Vec<u8>, Vec<u8>)>,
     libinjection: Engine,
 }
 
 impl OtherRules {
-    fn of(cases: &[Case]) -> Self {
+    fn of(cases: &[Case], values: Values) -> Self {
         let attacks = cases.iter().filter(|c| c.attack).filter_map(|c| c.request.as_ref().ok());
         let fields = [
             json!({"AllQueryArguments": {}}),
@@ -79,6 +102,7 @@ impl OtherRules {
             "Rules": [{"Name": "any", "Priority": 1, "Action": {"Block": {}}, "VisibilityConfig": visibility,
                 "Statement": {"OrStatement": {"Statements": statements}}}]});
         Self {
+            values,
             attacks: attacks.map(Self::key).collect(),
             libinjection: Engine::new(Bundle::read(&acl).unwrap(), b"key").unwrap(),
         }
@@ -89,7 +113,9 @@ impl OtherRules {
     }
 
     fn attack(&self, request: &Request, rule: &str) -> bool {
-        if self.attacks.contains(&Self::key(request)) {
+        let for_another =
+            |value: &Vec<u8>| self.values.get(value).is_some_and(|rules| rules.iter().any(|r| r != rule));
+        if self.attacks.contains(&Self::key(request)) || values_of(request).iter().any(for_another) {
             return true;
         }
         // A form's fields, too, as arguments.
@@ -144,8 +170,8 @@ fn the_regression_tests_of_crs_are_blocked_and_its_negative_tests_pass() {
     let engine = example();
     let (mut attacks, mut blocked, mut refused) = (0, 0, 0);
     let (mut negatives, mut passed, mut elsewhere) = (0, 0, 0);
-    let cases = crs(&folder);
-    let others = OtherRules::of(&cases);
+    let (cases, values) = crs(&folder);
+    let others = OtherRules::of(&cases, values);
     let mut missed: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut wrong: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for case in &cases {
@@ -202,12 +228,14 @@ fn the_regression_tests_of_crs_are_blocked_and_its_negative_tests_pass() {
     println!("CRS level 1: {blocked} of {attacks} blocked ({share:.2} %), {refused} more are answered 400");
     println!("CRS negative tests: {passed} of {negatives} pass ({passing:.2} %)");
     let honest = negatives - elsewhere;
-    let passing = 100.0 * f64::from(passed) / f64::from(honest);
+    let without = 100.0 * f64::from(passed) / f64::from(honest);
     println!(
-        "  {elsewhere} of those blocked are attacks for another rule of CRS; without them {passed} of {honest} pass ({passing:.2} %)"
+        "  {elsewhere} of those blocked are attacks for another rule of CRS; without them {passed} of {honest} pass ({without:.2} %)"
     );
     assert_eq!(attacks, 1_984, "the corpus is another one");
-    assert!(share >= 95.0, "{share:.2} %");
+    assert!(share >= 98.5, "{share:.2} %");
+    // The rest are attacks by their text, which happen to stand in no other test.
+    assert!(passing >= 90.0 && without >= 96.0, "{passing:.2} %, {without:.2} %");
 }
 
 #[test]

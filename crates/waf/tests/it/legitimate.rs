@@ -156,3 +156,24 @@ fn honest_requests_pass() {
     assert!(total >= 2_000, "{total}");
     assert!(share >= 99.5, "{share:.2} %");
 }
+
+/// Lines of text that nobody wrote as an attack, from a file of whoever looks for false alarms: each as a field of a form.
+#[test]
+fn lines_of_a_file_pass() {
+    let Some(file) = std::env::var_os("GHOSTLIGHT_WAF_LINES") else {
+        return eprintln!("skipped: GHOSTLIGHT_WAF_LINES names no file");
+    };
+    let (mut total, mut refused) = (0, Vec::new());
+    for line in std::fs::read_to_string(file).unwrap().lines().filter(|l| !l.trim().is_empty()) {
+        let text = percent_encoding::utf8_percent_encode(line, percent_encoding::NON_ALPHANUMERIC);
+        let form = Request::new("POST", "/reviews")
+            .body("application/x-www-form-urlencoded", format!("text={text}"));
+        let verdict = form.judge(example());
+        total += 1;
+        if verdict.outcome != Outcome::Allow {
+            refused.push(format!("{} | {line}", why(&verdict)));
+        }
+    }
+    refused.iter().for_each(|line| println!("{line}"));
+    println!("lines: {} of {total} are refused", refused.len());
+}

@@ -10,7 +10,7 @@ mod literal;
 
 use std::collections::HashMap;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aho_corasick::{Anchored, MatchKind, StartKind, automaton::Automaton as _, dfa::DFA};
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::{bytes::ByteSet, transform::Transformation};
@@ -68,7 +68,8 @@ impl Builder {
         }
         let id = self.patterns.len();
         let regex = compile(pattern, ours)?;
-        self.patterns.push(Pattern { regex, needs: literal::needs(pattern, ours) });
+        let (needs, shortest) = (literal::needs(pattern, ours), literal::shortest(pattern, ours));
+        self.patterns.push(Pattern { regex, needs, shortest });
         self.literals.push(literal::required(pattern, ours));
         self.asked.push([false; Lane::COUNT]);
         self.known.insert(key, id);
@@ -96,11 +97,13 @@ struct Pattern {
     regex: Regex,
     /// Classes of bytes of each of which every match contains one.
     needs: Vec<ByteSet>,
+    /// No match has fewer bytes.
+    shortest: usize,
 }
 
 /// All literals of a lane.
 struct Automaton {
-    automaton: AhoCorasick,
+    automaton: DFA,
     /// Whose literal it is.
     owners: Vec<Vec<usize>>,
 }
@@ -122,10 +125,12 @@ impl Automaton {
                 }
             }
         }
-        let automaton = AhoCorasick::builder()
+        let automaton = DFA::builder()
             .ascii_case_insensitive(true)
             .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::DFA))
+            .start_kind(StartKind::Unanchored)
+            // Something begins nearly everywhere: looking for where costs more than going on.
+            .prefilter(false)
             .build(&needles)
             .map_err(|e| e.to_string())?;
         Ok(Self { automaton, owners })
@@ -158,6 +163,16 @@ impl Bank {
         self.always.binary_search(&pattern).is_ok()
     }
 
+    /// Classes of bytes of each of which every match contains one, the rarest first.
+    pub(crate) fn needs(&self, pattern: usize) -> &[ByteSet] {
+        &self.patterns[pattern].needs
+    }
+
+    /// No match of the pattern has fewer bytes.
+    pub(crate) fn shortest(&self, pattern: usize) -> usize {
+        self.patterns[pattern].shortest
+    }
+
     /// Adds the patterns of the lane that may match, ascending, each once. `bytes`: those of the input, asked for only if
     /// a literal was found.
     pub(crate) fn candidates(
@@ -172,10 +187,17 @@ impl Bank {
         met.last.resize(self.patterns.len(), 0);
         met.pass += 1;
         let Automaton { automaton, owners } = &self.automata[lane as usize];
-        for hit in automaton.find_overlapping_iter(input) {
-            for &owner in &owners[hit.pattern().as_usize()] {
-                if std::mem::replace(&mut met.last[owner], met.pass) != met.pass {
-                    found.push(owner);
+        let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
+        for &byte in input {
+            state = automaton.next_state(Anchored::No, state, byte);
+            if !automaton.is_special(state) || !automaton.is_match(state) {
+                continue;
+            }
+            for at in 0..automaton.match_len(state) {
+                for &owner in &owners[automaton.match_pattern(state, at).as_usize()] {
+                    if std::mem::replace(&mut met.last[owner], met.pass) != met.pass {
+                        found.push(owner);
+                    }
                 }
             }
         }

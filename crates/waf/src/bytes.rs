@@ -34,10 +34,13 @@ impl ByteSet {
     /// The bytes of a value.
     pub(crate) fn in_value(value: &[u8]) -> Self {
         let mut set = Self::default();
-        for &byte in value {
-            set.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
-        }
+        value.iter().for_each(|&byte| set.insert(byte));
         set
+    }
+
+    /// Adds a byte.
+    pub(crate) fn insert(&mut self, byte: u8) {
+        self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
     }
 
     /// Adds another set.
@@ -45,6 +48,18 @@ impl ByteSet {
         for (mine, others) in self.0.iter_mut().zip(other.0) {
             *mine |= others;
         }
+    }
+
+    /// All bytes.
+    pub(crate) const ALL: Self = Self([u64::MAX; 4]);
+
+    /// The letters in either case, where one of them is there.
+    pub(crate) fn in_either_case(mut self) -> Self {
+        // 'A' and 'a' are bits 1 and 33 of the same word.
+        const UPPER: u64 = 0x07ff_fffe;
+        let letters = self.0[1] & UPPER | self.0[1] >> 32 & UPPER;
+        self.0[1] |= letters | letters << 32;
+        self
     }
 
     /// Whether the two have a byte in common.
@@ -69,6 +84,8 @@ mod tests {
         assert!(letters.meets(ByteSet::in_value(b"xyzb")));
         assert!(!letters.meets(ByteSet::in_value(b"xyz")));
         assert!(!letters.meets(ByteSet::default()));
+        assert_eq!(ByteSet::of(b"aZ@[`{5").in_either_case(), ByteSet::of(b"aAzZ@[`{5"));
+        assert_eq!(ByteSet::ALL.iter().count(), 256);
         let mut both = ByteSet::of(b"q");
         both.add(letters);
         assert_eq!(both.iter().count(), 5);

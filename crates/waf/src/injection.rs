@@ -54,7 +54,7 @@ pub(crate) fn has_evidence(value: &[u8], set: ByteSet) -> bool {
     }
     match KEYWORDS.find(value) {
         Keyword::Strong => true,
-        Keyword::Weak => set.meets(MARKS_OF_LOW),
+        Keyword::Weak => set.meets(MARKS_OF_LOW) || set.meets(OPENING) && has_call(value),
         Keyword::None => false,
     }
 }
@@ -62,7 +62,8 @@ pub(crate) fn has_evidence(value: &[u8], set: ByteSet) -> bool {
 /// Bytes that make libinjection see more than words and numbers.
 const MARKS: ByteSet = ByteSet::of(b"'\"`();#*\\=<>!|&^~@{}[]\0");
 /// Bytes that make a word of SQL's suspicious.
-const MARKS_OF_LOW: ByteSet = ByteSet::of(b"=<>(|;@*!{+-");
+const MARKS_OF_LOW: ByteSet = ByteSet::of(b"=<>|;@*{");
+const OPENING: ByteSet = ByteSet::of(b"(");
 const TICK_OR_HASH: ByteSet = ByteSet::of(b"`#");
 const DOUBLE: ByteSet = ByteSet::of(b"\"");
 const SINGLE: ByteSet = ByteSet::of(b"'");
@@ -80,6 +81,12 @@ fn has_quote(value: &[u8]) -> bool {
             matches!(behind.get(letters), None | Some(b' ' | b'.' | b',' | b'?' | b'!' | b'\n' | b'\r'));
         !(inside && ends && matches!(ending.as_slice(), b"s" | b"t" | b"d" | b"m" | b"re" | b"ve" | b"ll"))
     })
+}
+
+/// Whether a bracket follows a word at once, as in `sleep(5)`; what people put into brackets stands by itself.
+fn has_call(value: &[u8]) -> bool {
+    memchr::memchr_iter(b'(', value)
+        .any(|at| value[..at].last().is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'(')))
 }
 
 /// The text with each `"word"` that stands alone taken out of its quotes.

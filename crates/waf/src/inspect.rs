@@ -186,7 +186,7 @@ impl<'r, 'p> Inspector<'r, 'p> {
             }
             Some((parent, transformation)) => {
                 let parent = self.batch(parent);
-                self.derived(parent, transformation)
+                self.derived(parent, transformation, look)
             }
         };
         self.looked[look] = Some(at);
@@ -199,8 +199,9 @@ impl<'r, 'p> Inspector<'r, 'p> {
         self.batches.len() - 1
     }
 
-    /// The batch behind one transformation more; the same one where that changes nothing.
-    fn derived(&mut self, parent: usize, transformation: Transformation) -> usize {
+    /// The batch behind one transformation more; the same one where that changes nothing. Values that cannot matter to
+    /// whoever asks are left out.
+    fn derived(&mut self, parent: usize, transformation: Transformation, look: usize) -> usize {
         let Batch { start, end, raw, .. } = self.batches[parent];
         // What came as it came is nearly always decoded first, and decoding finds its own bytes faster than all bytes are
         // looked at.
@@ -214,6 +215,10 @@ impl<'r, 'p> Inspector<'r, 'p> {
         let mut changed = false;
         for at in start..end {
             let (buffer, value) = self.pairs[at];
+            if !raw && !self.matters(look, transformation, buffer) {
+                changed = true;
+                continue;
+            }
             let next = self.transformed(buffer, transformation);
             changed |= next != buffer;
             self.pairs.push((next, value));
@@ -225,6 +230,12 @@ impl<'r, 'p> Inspector<'r, 'p> {
         // It is as good as decoded.
         self.batches[parent].raw = false;
         parent
+    }
+
+    /// Whether the value may matter to the look, behind this transformation.
+    fn matters(&mut self, look: usize, transformation: Transformation, buffer: usize) -> bool {
+        let set = set_in(&mut self.buffers[buffer]);
+        self.plan.matters(look, transformation, &self.buffers[buffer].bytes, set)
     }
 
     /// The bytes that occur in a batch.

@@ -8,8 +8,9 @@ use crate::{
         Rule, Statement,
     },
     bank::{Bank, Builder, Lane},
+    bytes::ByteSet,
     managed::{self, Look},
-    transform::Transformation,
+    transform::{self, Transformation},
 };
 
 /// The plan of one ACL.
@@ -21,10 +22,25 @@ pub(crate) struct Plan {
     pub(crate) field_of: Vec<usize>,
     /// Of each look that has transformations, the look with one less.
     pub(crate) parent_of: Vec<Option<(usize, Transformation)>>,
+    /// Of each look, which values matter to it.
+    pub(crate) wants: Vec<Wanted>,
     pub(crate) bank: Bank,
     pub(crate) rates: Vec<PlannedRate>,
     /// Whether any statement asks for the autonomous system.
     pub(crate) asn: bool,
+}
+
+/// Which values matter to a look, and to those that go on from it.
+#[derive(Default)]
+pub(crate) struct Wanted {
+    /// More is asked than patterns: every value matters.
+    all: bool,
+    /// A value matches one of its patterns only if it has a byte of each class that the pattern needs.
+    needs: Vec<Vec<ByteSet>>,
+    /// The shortest of all matches is so long.
+    shortest: usize,
+    /// The looks with one transformation more.
+    children: Vec<(Transformation, usize)>,
 }
 
 /// A rule of the ACL, or of a group in it.
@@ -115,6 +131,70 @@ pub(crate) struct Patterns {
     pub(crate) always: Vec<usize>,
 }
 
+impl Wanted {
+    fn of(asked: Option<&[usize]>, bank: &Bank) -> Self {
+        let mut wanted = Self { all: asked.is_none(), shortest: usize::MAX, ..Self::default() };
+        for &pattern in asked.unwrap_or_default() {
+            wanted.shortest = wanted.shortest.min(bank.shortest(pattern));
+            let needs = bank.needs(pattern);
+            wanted.all |= bank.is_always(pattern) || needs.is_empty();
+            if !wanted.needs.iter().any(|known| known == needs) {
+                wanted.needs.push(needs.to_vec());
+            }
+        }
+        if wanted.all {
+            wanted.needs.clear();
+        }
+        wanted
+    }
+}
+
+/// Whether a pattern with these needs may match among these bytes.
+fn meets(needs: &[Vec<ByteSet>], bytes: ByteSet) -> bool {
+    needs.iter().any(|needs| needs.iter().all(|need| need.meets(bytes)))
+}
+
+impl Plan {
+    /// Whether a value may matter to the look, or to one that goes on from it, behind the transformation.
+    pub(crate) fn matters(
+        &self,
+        look: usize,
+        transformation: Transformation,
+        value: &[u8],
+        bytes: ByteSet,
+    ) -> bool {
+        match transformation {
+            // What is no Base64 ends it, so words come to nearly nothing.
+            Transformation::Base64Decode => match transform::base64_length(value) {
+                0 => self.reaches(look, bytes, None),
+                length => self.reaches(look, ByteSet::ALL, Some(length)),
+            },
+            Transformation::Utf8ToUnicode
+                if Transformation::UrlDecodeUni.touches().is_some_and(|t| !t.meets(bytes)) =>
+            {
+                let Wanted { all, needs, children, .. } = &self.wants[look];
+                let after = transformation.reaches(bytes);
+                *all || meets(needs, after)
+                    || children.iter().any(|(t, child)| match t {
+                        Transformation::UrlDecodeUni => {
+                            self.reaches(*child, transform::narrowed(value), None)
+                        }
+                        _ => self.reaches(*child, t.reaches(after), None),
+                    })
+            }
+            _ => self.reaches(look, transformation.reaches(bytes), None),
+        }
+    }
+
+    /// The same, if no other bytes than these are in it, and no more of them.
+    fn reaches(&self, look: usize, bytes: ByteSet, longest: Option<usize>) -> bool {
+        let Wanted { all, needs, shortest, children } = &self.wants[look];
+        *all || longest.is_none_or(|longest| longest >= *shortest) && meets(needs, bytes)
+            // No transformation but digests and UTF8_TO_UNICODE makes more of it than there was.
+            || children.iter().any(|(t, child)| self.reaches(*child, t.reaches(bytes), longest.filter(|_| !t.grows())))
+    }
+}
+
 impl Patterns {
     pub(crate) fn contains(&self, pattern: usize) -> bool {
         self.bits.get(pattern / 64).is_some_and(|word| word >> (pattern % 64) & 1 == 1)
@@ -132,6 +212,8 @@ pub(crate) struct Planner<'b> {
     builder: Builder,
     looks: Vec<On>,
     parent_of: Vec<Option<(usize, Transformation)>>,
+    /// Of each look, the patterns that are looked for there; `None`: more is asked than patterns.
+    asked: Vec<Option<Vec<usize>>>,
     known: HashMap<On, usize>,
     rates: Vec<PlannedRate>,
     asn: bool,
@@ -144,6 +226,7 @@ impl<'b> Planner<'b> {
             builder: Builder::default(),
             looks: Vec::new(),
             parent_of: Vec::new(),
+            asked: Vec::new(),
             known: HashMap::new(),
             rates: Vec::new(),
             asn: false,
@@ -168,35 +251,56 @@ impl<'b> Planner<'b> {
             });
             field_of.push(at);
         }
+        let mut wants: Vec<Wanted> =
+            self.asked.iter().map(|asked| Wanted::of(asked.as_deref(), &bank)).collect();
+        for (look, parent) in self.parent_of.iter().enumerate() {
+            if let Some((parent, transformation)) = parent {
+                wants[*parent].children.push((*transformation, look));
+            }
+        }
         Ok(Plan {
             rules,
             looks: self.looks,
             fields,
             field_of,
             parent_of: self.parent_of,
+            wants,
             bank,
             rates: self.rates,
             asn: self.asn,
         })
     }
 
+    /// A look of which every value matters.
     fn look(&mut self, on: &On) -> usize {
+        let look = self.place(on);
+        self.asked[look] = None;
+        look
+    }
+
+    /// A look in which these patterns are looked for.
+    fn look_for(&mut self, on: &On, ids: &[usize]) -> usize {
+        let look = self.place(on);
+        let lane = Lane::of(&on.transformations);
+        ids.iter().for_each(|&id| self.builder.ask(id, lane));
+        if let Some(asked) = &mut self.asked[look] {
+            asked.extend_from_slice(ids);
+        }
+        look
+    }
+
+    fn place(&mut self, on: &On) -> usize {
         if let Some(&at) = self.known.get(on) {
             return at;
         }
         let parent = on.transformations.split_last().map(|(&last, before)| {
-            (self.look(&On { field: on.field.clone(), transformations: before.to_vec() }), last)
+            (self.place(&On { field: on.field.clone(), transformations: before.to_vec() }), last)
         });
         self.looks.push(on.clone());
         self.parent_of.push(parent);
+        self.asked.push(Some(Vec::new()));
         self.known.insert(on.clone(), self.looks.len() - 1);
         self.looks.len() - 1
-    }
-
-    /// The patterns are looked for there.
-    fn ask(&mut self, ids: &[usize], look: usize) {
-        let lane = Lane::of(&self.looks[look].transformations);
-        ids.iter().for_each(|&id| self.builder.ask(id, lane));
     }
 
     fn exclusions(&self, rule: &str) -> Vec<usize> {
@@ -313,8 +417,9 @@ impl<'b> Planner<'b> {
         let mut nodes = Vec::new();
         for chain in chains {
             for field in &test.fields {
-                let look = self.look(&On { field: field.clone(), transformations: chain.clone() });
-                self.ask(&ids, look);
+                let on = On { field: field.clone(), transformations: chain.clone() };
+                let patterns_only = matches!(test.look, Look::Patterns { .. });
+                let look = if patterns_only { self.look_for(&on, &ids) } else { self.look(&on) };
                 let probe = match &test.look {
                     Look::Patterns { .. } => Probe::Patterns(patterns(&ids)),
                     Look::Sqli { high, .. } => Probe::Sqli { high: *high },
@@ -348,8 +453,7 @@ impl<'b> Planner<'b> {
             },
             Statement::RegexMatch { pattern, on } => {
                 let id = self.builder.add(pattern, false)?;
-                let look = self.look(on);
-                self.ask(&[id], look);
+                let look = self.look_for(on, &[id]);
                 Node::Probe { look, probe: Probe::Patterns(patterns(&[id])) }
             }
             Statement::RegexPatternSet { name, on } => {
@@ -359,8 +463,7 @@ impl<'b> Planner<'b> {
                     .get(name)
                     .ok_or_else(|| format!("`{name}` is no pattern set"))?;
                 let ids = set.iter().map(|p| self.builder.add(p, false)).collect::<Result<Vec<_>, _>>()?;
-                let look = self.look(on);
-                self.ask(&ids, look);
+                let look = self.look_for(on, &ids);
                 Node::Probe { look, probe: Probe::Patterns(patterns(&ids)) }
             }
             Statement::GeoMatch { countries, source } => {

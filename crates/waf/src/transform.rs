@@ -13,6 +13,9 @@ mod touch;
 
 use std::fmt;
 
+pub(crate) use digest::base64_length;
+pub(crate) use escape::narrowed;
+
 macro_rules! transformations {
     ($($variant:ident $name:literal $function:expr;)*) => {
         /// A text transformation.

@@ -33,6 +33,11 @@ fn parse(pattern: &str, ours: bool) -> Option<Hir> {
     parser.parse(pattern).ok()
 }
 
+/// How many bytes a match has at least.
+pub(super) fn shortest(pattern: &str, ours: bool) -> usize {
+    parse(pattern, ours).and_then(|hir| hir.properties().minimum_len()).unwrap_or(0)
+}
+
 /// Classes of bytes, the rarest first: every match contains a byte of each.
 pub(super) fn needs(pattern: &str, ours: bool) -> Vec<ByteSet> {
     let mut all = parse(pattern, ours).map(|hir| needs_of(&hir)).unwrap_or_default();

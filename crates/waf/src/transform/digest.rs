@@ -41,6 +41,11 @@ pub(super) fn base64(input: &[u8], forgiving: bool) -> Option<Vec<u8>> {
     (!out.is_empty()).then_some(out)
 }
 
+/// How many bytes strict decoding makes of it.
+pub(crate) fn base64_length(input: &[u8]) -> usize {
+    input.iter().take_while(|b| six_bits(**b).is_some()).count() * 3 / 4
+}
+
 fn six_bits(b: u8) -> Option<u8> {
     match b {
         b'A'..=b'Z' => Some(b - b'A'),

@@ -1,6 +1,7 @@
 //! Escapes: URL, HTML, JavaScript, CSS, C.
 
 use super::{hex_byte, narrow, nibble};
+use crate::bytes::ByteSet;
 
 /// `%41` and `+`; with `uni`, Microsoft's `%u0041`, too. An escape that is none stays.
 ///
@@ -54,6 +55,8 @@ static HEX: [u8; 256] = {
     }
     table
 };
+
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 fn code16(a: u8, b: u8, c: u8, d: u8) -> Option<u16> {
     Some(u16::from_be_bytes([hex_byte(a, b)?, hex_byte(c, d)?]))
@@ -156,45 +159,54 @@ fn entity(input: &[u8], out: &mut Vec<u8>) -> usize {
     0
 }
 
-/// JavaScript: `\x3c`, `\u003c`, octal, single letters; with `extended` also `\u{3c}`.
-pub(super) fn js(input: &[u8], extended: bool) -> Option<Vec<u8>> {
-    memchr::memchr(b'\\', input)?;
+/// Each backslash with what follows it becomes what `escape` writes for it; it says how many bytes behind the backslash it took.
+fn unescaped(input: &[u8], escape: impl Fn(&[u8], &mut Vec<u8>) -> usize) -> Option<Vec<u8>> {
+    let mut at = memchr::memchr(b'\\', input)?;
     let mut out = Vec::with_capacity(input.len());
     let mut rest = input;
-    while let Some((&b, after)) = rest.split_first() {
-        rest = after;
-        if b != b'\\' {
-            out.push(b);
-            continue;
-        }
-        match after {
-            [b'u', a, b, c, d, tail @ ..] if code16(*a, *b, *c, *d).is_some() => {
-                out.extend(code16(*a, *b, *c, *d).map(narrow));
-                rest = tail;
-            }
-            [b'u', b'{', tail @ ..] if extended && braced(tail).is_some() => {
-                if let Some((code, used)) = braced(tail) {
-                    out.push(narrow(code));
-                    rest = &tail[used..];
-                }
-            }
-            [b'x', high, low, tail @ ..] if hex_byte(*high, *low).is_some() => {
-                out.extend(hex_byte(*high, *low));
-                rest = tail;
-            }
-            [b'0'..=b'7', ..] => {
-                let (byte, used) = octal(after);
-                out.push(byte);
-                rest = &after[used..];
-            }
-            [letter, tail @ ..] => {
-                out.push(control(*letter).unwrap_or(*letter));
-                rest = tail;
-            }
-            [] => out.push(b),
+    loop {
+        out.extend_from_slice(&rest[..at]);
+        let after = &rest[at + 1..];
+        rest = &after[escape(after, &mut out)..];
+        match memchr::memchr(b'\\', rest) {
+            Some(next) => at = next,
+            None => break,
         }
     }
+    out.extend_from_slice(rest);
     (out != input).then_some(out)
+}
+
+/// JavaScript: `\x3c`, `\u003c`, octal, single letters; with `extended` also `\u{3c}`.
+pub(super) fn js(input: &[u8], extended: bool) -> Option<Vec<u8>> {
+    unescaped(input, |after, out| match after {
+        [b'u', a, b, c, d, ..] if code16(*a, *b, *c, *d).is_some() => {
+            out.extend(code16(*a, *b, *c, *d).map(narrow));
+            5
+        }
+        [b'u', b'{', tail @ ..] if extended && braced(tail).is_some() => {
+            let (code, used) = braced(tail).unwrap_or_default();
+            out.push(narrow(code));
+            2 + used
+        }
+        [b'x', high, low, ..] if hex_byte(*high, *low).is_some() => {
+            out.extend(hex_byte(*high, *low));
+            3
+        }
+        [b'0'..=b'7', ..] => {
+            let (byte, used) = octal(after);
+            out.push(byte);
+            used
+        }
+        [letter, ..] => {
+            out.push(control(*letter).unwrap_or(*letter));
+            1
+        }
+        [] => {
+            out.push(b'\\');
+            0
+        }
+    })
 }
 
 /// `3c}` after `\u{`: the code and how many bytes it takes.
@@ -240,70 +252,50 @@ fn control(letter: u8) -> Option<u8> {
 
 /// CSS: up to six hexadecimal digits and one space after them; a backslash before anything else goes.
 pub(super) fn css(input: &[u8]) -> Option<Vec<u8>> {
-    memchr::memchr(b'\\', input)?;
-    let mut out = Vec::with_capacity(input.len());
-    let mut rest = input;
-    while let Some((&b, after)) = rest.split_first() {
-        rest = after;
-        if b != b'\\' {
-            out.push(b);
-            continue;
-        }
+    unescaped(input, |after, out| {
         let digits = after.iter().take(6).take_while(|b| b.is_ascii_hexdigit()).count();
         if digits > 0 {
             let code =
                 after[..digits].iter().fold(0u32, |code, &b| code << 4 | u32::from(nibble(b).unwrap_or(0)));
             let [.., high, low] = code.to_be_bytes();
             out.push(narrow(u16::from_be_bytes([high, low])));
-            rest = &after[digits..];
-            if let Some((b' ' | b'\t' | b'\n' | b'\r' | 12, tail)) = rest.split_first() {
-                rest = tail;
-            }
-        } else if let Some((next, tail)) = after.split_first() {
-            if *next != b'\n' {
-                out.push(*next);
-            }
-            rest = tail;
-        } else {
-            out.push(b);
+            return digits
+                + usize::from(matches!(after.get(digits), Some(b' ' | b'\t' | b'\n' | b'\r' | 12)));
         }
-    }
-    (out != input).then_some(out)
+        match after.first() {
+            None => out.push(b'\\'),
+            Some(b'\n') => {}
+            Some(next) => out.push(*next),
+        }
+        after.len().min(1)
+    })
 }
 
 /// ANSI C: what is no escape stays, its backslash included.
 pub(super) fn ansi_c(input: &[u8]) -> Option<Vec<u8>> {
-    memchr::memchr(b'\\', input)?;
-    let mut out = Vec::with_capacity(input.len());
-    let mut rest = input;
-    while let Some((&b, after)) = rest.split_first() {
-        rest = after;
-        if b != b'\\' {
-            out.push(b);
-            continue;
+    unescaped(input, |after, out| match after {
+        [b'x' | b'X', high, low, ..] if hex_byte(*high, *low).is_some() => {
+            out.extend(hex_byte(*high, *low));
+            3
         }
-        match after {
-            [b'x' | b'X', high, low, tail @ ..] if hex_byte(*high, *low).is_some() => {
-                out.extend(hex_byte(*high, *low));
-                rest = tail;
-            }
-            [b'0'..=b'7', ..] => {
-                let (byte, used) = octal(after);
-                out.push(byte);
-                rest = &after[used..];
-            }
-            [mark @ (b'\\' | b'?' | b'\'' | b'"'), tail @ ..] => {
-                out.push(*mark);
-                rest = tail;
-            }
-            [letter, tail @ ..] if control(*letter).is_some() => {
-                out.extend(control(*letter));
-                rest = tail;
-            }
-            _ => out.push(b),
+        [b'0'..=b'7', ..] => {
+            let (byte, used) = octal(after);
+            out.push(byte);
+            used
         }
-    }
-    (out != input).then_some(out)
+        [mark @ (b'\\' | b'?' | b'\'' | b'"'), ..] => {
+            out.push(*mark);
+            1
+        }
+        [letter, ..] if control(*letter).is_some() => {
+            out.extend(control(*letter));
+            1
+        }
+        _ => {
+            out.push(b'\\');
+            0
+        }
+    })
 }
 
 /// Every character beyond ASCII as `%uhhhh`; bytes that are no UTF-8 stay.
@@ -316,10 +308,33 @@ pub(super) fn utf8_to_unicode(input: &[u8]) -> Option<Vec<u8>> {
         for c in chunk.valid().chars() {
             match u8::try_from(c) {
                 Ok(byte) if byte.is_ascii() => out.push(byte),
-                _ => out.extend_from_slice(format!("%u{:04x}", u32::from(c)).as_bytes()),
+                _ => {
+                    out.extend_from_slice(b"%u");
+                    let code = u32::from(c);
+                    // Four digits, or as many as it takes.
+                    let digits = if code > 0xffff { 8 - code.leading_zeros() / 4 } else { 4 };
+                    out.extend((0..digits).rev().map(|at| HEX_DIGITS[(code >> (4 * at) & 0xf) as usize]));
+                }
             }
         }
         out.extend_from_slice(chunk.invalid());
     }
     (out != input).then_some(out)
+}
+
+/// Which bytes come out of [`utf8_to_unicode`] and URL decoding behind it, if there is no escape in it yet.
+pub(crate) fn narrowed(input: &[u8]) -> ByteSet {
+    let mut set = ByteSet::default();
+    for chunk in input.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match u16::try_from(u32::from(c)) {
+                Ok(code) if !c.is_ascii() => set.insert(narrow(code)),
+                Ok(ascii) => set.insert(ascii.to_le_bytes()[0]),
+                // Four of its digits are decoded, the others stay.
+                Err(_) => return ByteSet::ALL,
+            }
+        }
+        chunk.invalid().iter().for_each(|&b| set.insert(b));
+    }
+    set
 }

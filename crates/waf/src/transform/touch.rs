@@ -35,6 +35,47 @@ impl T {
     }
 }
 
+impl T {
+    /// Whether more bytes may come out than went in.
+    pub(crate) fn grows(self) -> bool {
+        matches!(self, T::Utf8ToUnicode | T::Md5 | T::Sha256 | T::HtmlEntityDecode)
+    }
+
+    /// Which bytes may be there afterwards, if these were there before.
+    pub(crate) fn reaches(self, before: ByteSet) -> ByteSet {
+        const SPACES: ByteSet = ByteSet::of(b" ");
+        if self.touches().is_some_and(|touched| !touched.meets(before)) {
+            return before;
+        }
+        match self {
+            T::None
+            | T::RemoveNulls
+            | T::RemoveWhitespace
+            | T::Trim
+            | T::TrimLeft
+            | T::TrimRight
+            | T::RemoveCommentsChar
+            | T::NormalizePath => before,
+            T::CompressWhiteSpace | T::ReplaceComments | T::ReplaceNulls | T::CmdLineUnix => {
+                let mut after = before;
+                after.add(SPACES);
+                after
+            }
+            T::NormalizePathWin => {
+                let mut after = before;
+                after.add(const { ByteSet::of(b"/") });
+                after
+            }
+            T::Lowercase | T::Uppercase | T::CmdLine | T::CmdLineWin => {
+                let mut after = before.in_either_case();
+                after.add(SPACES);
+                after
+            }
+            _ => ByteSet::ALL,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -56,6 +97,21 @@ mod tests {
                 let untouched: Vec<u8> =
                     input.iter().copied().filter(|&b| !touched.meets(ByteSet::of(&[b]))).collect();
                 prop_assert_eq!(transformation.apply(&untouched), None, "{} of {:?}", transformation, untouched);
+            }
+        }
+
+        #[test]
+        fn no_other_bytes_come_out_than_it_reaches(
+            input in prop::collection::vec(prop_oneof![
+                prop::sample::select(b"%+&\\/*-#<!;,'\"^$( \t\n.xX0aA\0\xa0\xec".to_vec()),
+                any::<u8>(),
+            ], 0..12),
+        ) {
+            for &transformation in T::ALL {
+                let Some(out) = transformation.apply(&input) else { continue };
+                let reached = transformation.reaches(ByteSet::in_value(&input));
+                prop_assert!(out.len() <= input.len() || transformation.grows(), "{} of {:?}", transformation, input);
+                prop_assert!(out.iter().all(|&b| reached.meets(ByteSet::of(&[b]))), "{} of {:?}", transformation, input);
             }
         }
     }

@@ -56,3 +56,42 @@ proptest! {
         request.judge(example());
     }
 }
+
+/// Honest input with one thing wrong in it, at every place: what fuzzing finds first, on every run.
+#[test]
+fn honest_input_damaged_anywhere_neither_panics_nor_stops_a_parser() {
+    let multipart = b"--b\r\nContent-Disposition: form-data; name=\"a\"; filename=\"x.png\"\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n--b\r\nContent-Disposition: form-data; name=\"c\"\r\n\r\n\xec\xa2\x8c\xec\x84\x9d\r\n--b--\r\n";
+    let kinds: [(&str, &[u8]); 4] = [
+        ("application/x-www-form-urlencoded", b"a=%EC%A2%8C%EC%84%9D+1&b[]=x%26y&c=%u0041&=&d"),
+        ("multipart/form-data; boundary=b", multipart),
+        (
+            "application/json",
+            b"{\"a\": [1, -2.5e3, true, null, {\"b\\u00e9\": \"\\\\x\\\"\"}], \"c\": \"\xec\xa2\x8c\"}",
+        ),
+        ("text/xml", b"<?xml version=\"1.0\"?><a b=\"c\"><![CDATA[x]]><d>&lt;1&#x41;</d><!-- e --></a>"),
+    ];
+    for (kind, honest) in kinds {
+        for at in 0..=honest.len() {
+            let (before, behind) = honest.split_at(at);
+            let mut damaged = vec![before.to_vec(), [before, behind.get(1..).unwrap_or_default()].concat()];
+            for byte in [0, b'"', b'%', b'\\', b'{', b'&', 0xff] {
+                damaged.push([before, &[byte], behind].concat());
+            }
+            if let Some(first) = behind.first() {
+                damaged.extend((0..8).map(|bit| [before, &[first ^ 1 << bit], &behind[1..]].concat()));
+            }
+            for body in damaged {
+                body::form(&body, |_, _, _| {});
+                body::json(&body, &mut |_, _, _| {});
+                body::multipart(kind.as_bytes(), &body, &mut |_, _, _| {});
+                body::xml(&body, &mut |_, _, _| {});
+                for &transformation in Transformation::ALL {
+                    transformation.apply(&body);
+                }
+                if at % 8 == 0 {
+                    Request::new("POST", "/").body(kind, body).judge(example());
+                }
+            }
+        }
+    }
+}

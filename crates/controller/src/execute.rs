@@ -10,7 +10,7 @@ use cloud::{
     register::{AnyRegister, Register as _},
 };
 use model::{
-    BarrierOutcome, BarrierReply, BarrierRequest, Register, Site, Step,
+    BarrierOutcome, BarrierReply, BarrierRequest, Register, Serving, Site, Step,
     agent::{CloseReply, CloseRequest, FenceDriver, FenceReply, FenceRequest, PromoteReply, PromoteRequest},
     gateway::{ParkReply, ParkRequest, UnparkReply, UnparkRequest},
     observation::ProbeResult,
@@ -195,7 +195,10 @@ impl Hands {
             Step::CatchUp { site, epoch, .. } => {
                 // A barrier asks exactly this: does the standby hold everything that is in the log now, in this epoch?
                 let wait_ms = self.policy.switchover_catch_up_ms;
-                let request = BarrierRequest { epoch: *epoch, wait_ms };
+                // It is asked in the stream that is here now: a server that takes this one's place meanwhile refuses it.
+                let serving = agent(site)?.get("/v1/serving", STEP_MS_MAX).await;
+                let Serving { stream, .. } = serving.map_err(|e| e.to_string())?;
+                let request = BarrierRequest { epoch: *epoch, stream, wait_ms };
                 let reply = agent(site)?.post("/v1/barrier", &request, STEP_MS_MAX).await;
                 let reply: BarrierReply = reply.map_err(|e| e.to_string())?;
                 match reply.outcome {

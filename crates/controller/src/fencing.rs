@@ -39,8 +39,13 @@ pub fn report(
             .map(|means| driver(means, false, Some(why.to_owned())))
             .into(),
     };
-    let unused = "not used: an agent applies to a standby's database with an ordinary account";
-    let read_only = driver(FenceMeans::ReadOnly, false, Some(unused.into()));
+    let untried = || Some("the agent did not come to it".to_owned());
+    let read_only = match reply {
+        Ok(reply) => {
+            reply.read_only.clone().unwrap_or_else(|| driver(FenceMeans::ReadOnly, false, untried()))
+        }
+        Err(why) => driver(FenceMeans::ReadOnly, false, Some(why.to_owned())),
+    };
     let gateway = match door {
         ProbeResult::Failed { .. } => driver(FenceMeans::GatewayDrained, true, None),
         ProbeResult::Ok => {
@@ -77,13 +82,21 @@ mod tests {
             sessions_killed: 3,
             sessions_left: 0,
             why: None,
+            read_only: Some(FenceDriver {
+                driver: FenceMeans::ReadOnly,
+                result: NotPossible,
+                why: Some("the provider keeps the privilege".into()),
+            }),
         };
         let no = ProbeResult::Failed { why: "503".into() };
-        check(Ok(&whole), &no, [Done, Done, Done, NotDone, Done, NotPossible]);
-        check(Ok(&whole), &ProbeResult::Ok, [Done, Done, Done, NotDone, NotDone, NotPossible]);
+        check(Ok(&whole), &no, [Done, Done, Done, NotPossible, Done, NotPossible]);
+        check(Ok(&whole), &ProbeResult::Ok, [Done, Done, Done, NotPossible, NotDone, NotPossible]);
+        let set = FenceDriver { driver: FenceMeans::ReadOnly, result: Done, why: None };
+        let set = FenceReply { read_only: Some(set), ..whole.clone() };
+        check(Ok(&set), &no, [Done, Done, Done, Done, Done, NotPossible]);
         let stuck = FenceReply { sessions_left: 1, why: Some("busy".into()), ..whole.clone() };
-        check(Ok(&stuck), &no, [Done, Done, NotDone, NotDone, Done, NotPossible]);
-        let only_row = FenceReply { account_locked: false, sessions_killed: 0, ..whole };
+        check(Ok(&stuck), &no, [Done, Done, NotDone, NotPossible, Done, NotPossible]);
+        let only_row = FenceReply { account_locked: false, sessions_killed: 0, read_only: None, ..whole };
         check(Ok(&only_row), &no, [Done, NotDone, NotDone, NotDone, Done, NotPossible]);
         check(
             Err("silent"),

@@ -4,12 +4,15 @@
 //! failure mode, add a variant to [`Problem`], a row here and a scenario.
 
 use model::{
-    Epoch, Mode, Place, Problem, Site,
+    Epoch, Mode, Place, Problem, Site, StreamId,
     agent::{Fence, LINK_ALIVE_MS, Role, StandbyPhase},
     observation::{Observation, ProbeResult},
 };
 
-use crate::world::{Beliefs, Loss, Promotion, Said, Sight, is_gone, seen, silent_ms};
+use crate::{
+    rules::open_week,
+    world::{Beliefs, Loss, Promotion, Said, Sight, is_gone, seen, silent_ms},
+};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +62,7 @@ pub const TABLE: &[Entry] = &[
         severity: Severity::Critical,
         en: "The primary database of {primary} does not commit; its agent answers.",
         ko: "{primary}의 주 데이터베이스가 커밋하지 못합니다. 에이전트는 응답합니다.",
-        holds: |b| both_down(b) == Some(Loss::Database) && !read_only(b) && !disk_full(b),
+        holds: |b| both_down(b) == Some(Loss::Database) && !read_only(b) && !disk_full(b) && !replaced(b),
     },
     Entry {
         problem: Problem::PrimaryReadOnly,
@@ -67,6 +70,13 @@ pub const TABLE: &[Entry] = &[
         en: "The primary database of {primary} is read_only: no write of the application succeeds. Find out who set it; `SET GLOBAL read_only = 0` opens it.",
         ko: "{primary}의 주 데이터베이스가 읽기 전용(read_only)입니다. 애플리케이션의 쓰기가 모두 실패합니다. 누가 설정했는지 확인하고 `SET GLOBAL read_only = 0`으로 해제하십시오.",
         holds: read_only,
+    },
+    Entry {
+        problem: Problem::PrimaryReplaced,
+        severity: Severity::Critical,
+        en: "Another server answers for the primary database of {primary}, and whether it holds everything that {standby} has is not proven: nothing is answered from it. In sync {standby} takes over; in solo order that (`ghostlight failover`), or take the server's data by `ghostlight reinstate`.",
+        ko: "{primary}의 주 데이터베이스가 다른 서버로 바뀌었고, {standby}의 데이터를 모두 갖고 있는지 증명되지 않았습니다. 이 서버에서는 응답하지 않습니다. 동기 모드에서는 {standby}가 이어받으며, 단독 모드에서는 `ghostlight failover`로 전환하거나 `ghostlight reinstate`로 이 서버의 데이터를 받아들이십시오.",
+        holds: replaced,
     },
     Entry {
         problem: Problem::PrimaryDiskFull,
@@ -270,12 +280,13 @@ pub const TABLE: &[Entry] = &[
     Entry {
         problem: Problem::AutomationOff,
         severity: Severity::Warning,
-        en: "Nothing is moved automatically: an operator has ordered a stop, observation or a maintenance window.",
-        ko: "자동 조치가 꺼져 있습니다. 운영자가 정지, 관측 모드 또는 점검 시간을 지시했습니다.",
+        en: "Nothing is moved automatically: an operator has ordered a stop, observation or a maintenance window, or a weekly one is open.",
+        ko: "자동 조치가 꺼져 있습니다. 운영자가 정지, 관측 모드 또는 점검 시간을 지시했거나 정기 점검 시간입니다.",
         holds: |b| {
-            b.orders().is_some_and(|o| {
+            let ordered = b.orders().is_some_and(|o| {
                 o.stopped.is_some() || o.observe || o.windows.iter().any(|w| w.is_open(b.world.wall_ms))
-            })
+            });
+            ordered || open_week(b).is_some()
         },
     },
     Entry {
@@ -379,6 +390,14 @@ fn witness_heard(b: &Beliefs<'_>) -> bool {
 fn read_only(b: &Beliefs<'_>) -> bool {
     b.primary_said
         .is_some_and(|s| s.fresh && s.status.role == Role::Primary && s.status.read_only == Some(true))
+}
+
+/// Whether the row of the primary's database was written in another log than the one that is there.
+fn replaced(b: &Beliefs<'_>) -> bool {
+    let Some(said) = b.primary_said.filter(|s| s.fresh) else { return false };
+    let (Some(row), Some(here)) = (&said.status.row, &said.status.stream) else { return false };
+    // An agent that does not tell where its row was written names an empty one.
+    row.stream != StreamId::default() && row.stream != *here
 }
 
 fn disk_full(b: &Beliefs<'_>) -> bool {

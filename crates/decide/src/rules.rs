@@ -11,6 +11,7 @@ use model::{
     Epoch, Mode, Plan, Step,
     register::Approval,
     sabotage::{self, Sabotage},
+    weekly::Weekly,
 };
 
 use crate::{
@@ -29,6 +30,8 @@ pub enum Rule {
     OrdersUnknown,
     /// A maintenance window is open.
     Maintenance,
+    /// One that recurs every week is.
+    WeeklyMaintenance,
     /// The last change of primary was a moment ago.
     Pause,
     /// In `solo` a failover loses acknowledged writes.
@@ -105,6 +108,14 @@ pub const TABLE: &[Entry] = &[
         },
     },
     Entry {
+        rule: Rule::WeeklyMaintenance,
+        name: "weekly_maintenance",
+        reach: Reach::Automatic,
+        en: "A weekly maintenance window is open: nothing moves automatically until its end. `policy.maintenance` lists them.",
+        ko: "정기 점검 시간입니다. 끝날 때까지 자동 장애 조치를 하지 않습니다. `policy.maintenance`에 설정되어 있습니다.",
+        against: |b| open_week(b).map(|window| format!("the weekly window {window} is open")),
+    },
+    Entry {
         rule: Rule::NoLoss,
         name: "no_loss",
         reach: Reach::Automatic,
@@ -147,6 +158,11 @@ pub const TABLE: &[Entry] = &[
         },
     },
 ];
+
+/// The weekly window that is open now, if one is.
+pub(crate) fn open_week<'w>(b: &Beliefs<'w>) -> Option<&'w Weekly> {
+    b.policy.maintenance.iter().find(|window| window.is_open(b.world.wall_ms))
+}
 
 /// Its row in the table.
 pub fn entry(rule: Rule) -> Option<&'static Entry> {

@@ -21,7 +21,8 @@
 //! Facts of the rules and of rarer faults:
 //!
 //! ```text
-//! policy: failover pause 10 min, lag at most 10 s
+//! policy: failover pause 10 min, lag at most 10 s, maintenance every sat 02:00-04:00 Asia/Seoul
+//! time of week: fri 17:10
 //! orders: stopped by kim for a rehearsal
 //! orders: observing, maintenance by kim for new switches
 //! orders: failover out of epoch 3 to aws with a loss of 30 s approved by kim for the flood
@@ -122,6 +123,7 @@ pub fn name(problem: Problem) -> &'static str {
         Problem::FenceUnfinished => "fence_unfinished",
         Problem::SteeringUnfinished => "steering_unfinished",
         Problem::PrimaryReadOnly => "primary_read_only",
+        Problem::PrimaryReplaced => "primary_replaced",
         Problem::PrimaryDiskFull => "primary_disk_full",
         Problem::WitnessLost => "witness_lost",
         Problem::LinkCutToStandby => "link_cut_to_standby",
@@ -212,6 +214,12 @@ impl Story {
             ["time", "of", "day"] => {
                 let time = model::topology::TimeOfDay::try_from(value.to_owned())?;
                 self.world.wall_ms = u64::from(time.minute) * 60_000;
+                Ok(())
+            }
+            ["time", "of", "week"] => {
+                let (day, time) =
+                    value.split_once(' ').ok_or("write a day and a time in UTC: `fri 17:10`")?;
+                self.world.wall_ms = model::weekly::wall_ms_of(day, time)?;
                 Ok(())
             }
             [site, "says"] => self.status(site, value),
@@ -365,6 +373,9 @@ impl Story {
                 ["clocks", "at", "most", time @ ..] => {
                     self.policy.clock_skew_ms_max = duration_ms(&time.join(" "))?;
                 }
+                ["maintenance", "every", window @ ..] => {
+                    self.policy.maintenance.push(window.join(" ").try_into()?);
+                }
                 _ => return Err(format!("`{part}` is not a policy that scenarios know")),
             }
         }
@@ -427,6 +438,7 @@ impl Story {
         // Who is primary in the row: this site while it says so, the other one while it follows.
         let mut row_epoch = status.row.as_ref().map(|r| r.epoch);
         let mut row_primary = status.row.as_ref().map_or(site.clone(), |r| r.primary.clone());
+        let mut row_stream = status.row.as_ref().map_or(StreamId::default(), |r| r.stream.clone());
         for part in parts(value) {
             match words(part).as_slice() {
                 ["primary"] => (status.role, row_primary) = (Role::Primary, site.clone()),
@@ -453,6 +465,11 @@ impl Story {
                 ["stopped", "at", ..] => {
                     let why = part.trim_start_matches("stopped at ").to_owned();
                     status.role = Role::Stopped { why };
+                }
+                // The row is another server's.
+                ["another", "server"] => {
+                    status.role = Role::Stopped { why: "another server answers".into() };
+                    (row_stream, status.stream) = (StreamId("old".into()), Some(StreamId("new".into())));
                 }
                 ["epoch", n] => row_epoch = Some(Epoch(number(n)?)),
                 ["row", "of", name] => row_primary = self.site(name)?,
@@ -485,7 +502,13 @@ impl Story {
                 _ => return Err(format!("`{part}` is not known of an agent")),
             }
         }
-        status.row = row_epoch.map(|epoch| Row { epoch, primary: row_primary, mode: Mode::Sync, token: 1 });
+        status.row = row_epoch.map(|epoch| Row {
+            epoch,
+            primary: row_primary,
+            mode: Mode::Sync,
+            token: 1,
+            stream: row_stream,
+        });
         status.slot = match (&status.role, status.incarnation, row_epoch) {
             (Role::Primary | Role::Reinstating { .. }, ..) | (_, None, _) | (.., None) => None,
             (_, Some(_), Some(epoch)) => {

@@ -26,6 +26,7 @@ use crate::{
     hold::{AnswerId, BarrierId, Effect, Event, Gate, Limits, Why},
     metrics::GatewayMetrics,
     parking::Parking,
+    route::Began,
 };
 
 /// A long poll is answered after so long at the latest: the proof that the agent lives.
@@ -110,9 +111,10 @@ async fn ask_serving(agent: &Client, known: Option<&Serving>) -> Result<Serving,
     let Some(known) = known else { return agent.get("/v1/serving", GRACE).await };
     let opening = known.primary == known.site && !known.open;
     let wait_ms = if opening { POLL_OPENING_MS } else { POLL_MS };
-    let Serving { epoch, primary, mode, open, .. } = known;
-    let path =
-        format!("/v1/serving?epoch={epoch}&primary={primary}&mode={mode}&open={open}&wait_ms={wait_ms}");
+    let Serving { epoch, stream, primary, mode, open, .. } = known;
+    let path = format!(
+        "/v1/serving?epoch={epoch}&stream={stream}&primary={primary}&mode={mode}&open={open}&wait_ms={wait_ms}"
+    );
     agent.get(&path, Duration::from_millis(wait_ms) + GRACE).await
 }
 
@@ -156,16 +158,17 @@ impl GateDriver {
         self.gate.borrow().held()
     }
 
-    /// Waits until the answer of a request that began in `epoch` may go out, or must not.
+    /// Waits until the answer of a request that began in this epoch and stream may go out, or must not.
     ///
     /// `since_ms`: when it first began to wait. Dropping the future forgets the answer.
-    pub(crate) async fn wait(self: &Rc<Self>, epoch: Epoch, since_ms: u64) -> Outcome {
+    pub(crate) async fn wait(self: &Rc<Self>, began: &Began, since_ms: u64) -> Outcome {
         let id = AnswerId(self.next_answer.replace(self.next_answer.get() + 1));
         let (tell, told) = oneshot::channel();
         self.waiters.borrow_mut().insert(id, tell);
         let waiting = Waiting { driver: self, id };
         self.metrics.held.inc();
-        self.step(Event::Answered { id, epoch, since_ms });
+        let Began { epoch, stream } = began.clone();
+        self.step(Event::Answered { id, epoch, stream, since_ms });
         let outcome = told.await;
         drop(waiting);
         // The sender lives in `waiters` until it has told.

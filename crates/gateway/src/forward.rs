@@ -39,16 +39,16 @@ use crate::{
     peer,
     refusal::{NotSent, Refusal, Unknown, WhyUnknown},
     request::{Answered, Asked, Route},
-    route::Destination,
+    route::{Began, Destination},
     upstream::{self, Failed, Patience, Spoken},
 };
 
 /// After all fit targets have refused a connection.
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(50);
 
-/// A connection, the cookie that binds the visitor to its target, the epoch if it leads to a target here, and how long an
-/// answer may take.
-type Connected = (upstream::Connection, Option<HeaderValue>, Option<Epoch>, Duration);
+/// A connection, the cookie that binds the visitor to its target, where the request begins if it leads to a target here, and
+/// how long an answer may take.
+type Connected = (upstream::Connection, Option<HeaderValue>, Option<Began>, Duration);
 
 /// Chooses, connects, sends.
 ///
@@ -68,19 +68,19 @@ pub(crate) async fn forward(
     }
     let may_repeat = route.repeats_reads() && !held && !writes && is_repeatable(&request);
     let mut copy = may_repeat.then(|| copy_of(&request));
-    // The target that broke it off, and the epoch in which that was.
-    let mut broken: Option<(SocketAddr, Epoch)> = None;
+    // The target that broke it off, and where that began.
+    let mut broken: Option<(SocketAddr, Began)> = None;
     let give_up = Instant::now() + Duration::from_millis(limits.accept_ms);
     loop {
-        let (connection, cookie, epoch, within) =
-            connect(edge, &route, &request, source, forwarded, broken.map(|(at, _)| at)).await?;
-        // It was sent in an epoch that is over: nobody sends it in the next one.
-        if let Some((_, sent_in)) = broken
-            && epoch != Some(sent_in)
+        let (connection, cookie, began, within) =
+            connect(edge, &route, &request, source, forwarded, broken.as_ref().map(|(at, _)| *at)).await?;
+        // It was sent in an epoch or a stream that is over: nobody sends it in the next one.
+        if let Some((_, sent_in)) = &broken
+            && began.as_ref() != Some(sent_in)
         {
-            return Err(broke_off(sent_in, WhyUnknown::Upstream, writes));
+            return Err(broke_off(sent_in.epoch, WhyUnknown::Upstream, writes));
         }
-        if epoch.is_none() {
+        if began.is_none() {
             edge.metrics.forwarded.inc();
             edge.stamp.put(request.headers_mut(), source);
         }
@@ -97,7 +97,7 @@ pub(crate) async fn forward(
                 if !writes && headers::wants_hold(response.headers()) {
                     route.holds_reads();
                 }
-                return Ok(Answered { response, epoch });
+                return Ok(Answered { response, began });
             }
             // The pooled connection had ended, unnoticed until now. Nothing was sent.
             Err(Failed::Returned(again)) => {
@@ -110,13 +110,13 @@ pub(crate) async fn forward(
             }
             Err(Failed::Broke(why)) => {
                 // The peer's gateway has its own epoch and its own rules.
-                if let Some((again, epoch)) = copy.take().zip(epoch)
-                    && edge.destination(forwarded) == Destination::Local(epoch)
+                if let Some((again, sent_in)) = copy.take().zip(began.clone())
+                    && edge.destination(forwarded) == Destination::Local(sent_in.clone())
                     && route.may_retry()
                 {
                     tracing::debug!(%address, "a read is sent once more: {why}");
                     edge.metrics.retried.inc();
-                    (request, broken) = (again, Some((address, epoch)));
+                    (request, broken) = (again, Some((address, sent_in)));
                     continue;
                 }
                 why
@@ -128,7 +128,10 @@ pub(crate) async fn forward(
             Upload::TooLarge => Refusal::TooLarge,
             Upload::Stalled => Refusal::Stalled,
             Upload::Broken => Refusal::BadRequest("The body of the request is malformed."),
-            _ => broke_off(epoch.unwrap_or_else(|| edge.epoch()), WhyUnknown::Upstream, writes),
+            _ => {
+                let epoch = began.map_or_else(|| edge.epoch(), |began| began.epoch);
+                broke_off(epoch, WhyUnknown::Upstream, writes)
+            }
         });
     }
 }
@@ -194,11 +197,11 @@ async fn connect(
         let changed = edge.changed.notified();
         let destination = edge.destination(forwarded);
         let connecting = async {
-            match destination {
+            match &destination {
                 Destination::Nowhere => Err(Refusal::NotSent(NotSent::Loop)),
-                Destination::Local(epoch) => {
+                Destination::Local(began) => {
                     let (connection, cookie) = connect_local(edge, route, request, source, broken).await?;
-                    Ok((connection, cookie, Some(epoch), answer_within))
+                    Ok((connection, cookie, Some(began.clone()), answer_within))
                 }
                 Destination::Peer => {
                     let within = peer::answer_within(answer_within, edge.settings().hold_max_ms);

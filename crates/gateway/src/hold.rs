@@ -6,8 +6,9 @@
 //! Always true here:
 //! * A barrier serves only answers that were complete before its request was sent. What comes later waits for a
 //!   later one.
-//! * An answer is released only by the success of a barrier that was asked in the epoch in which its request
-//!   began, while that epoch is still the one we know.
+//! * An answer is released only by the success of a barrier that was asked in the epoch and the stream in which its
+//!   request began, while that epoch is still the one we know. Streams have no order: whether one is still the
+//!   primary's only the agent can tell, so a barrier serves answers of one stream.
 //! * In `solo` a release carries the moment until which it is good, counted from *sending* the barrier request.
 //!   Whoever lets the answer out looks at the clock again; past that moment the answer comes back in here.
 //! * At most [`Limits::barriers_max`] requests are under way; everything that waits shares the next one.
@@ -19,7 +20,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    BarrierOutcome, BarrierReply, BarrierRequest, Epoch, Position,
+    BarrierOutcome, BarrierReply, BarrierRequest, Epoch, Position, StreamId,
     sabotage::{self, Sabotage},
 };
 
@@ -54,6 +55,8 @@ pub enum Event {
         id: AnswerId,
         /// The epoch that was known when its request began.
         epoch: Epoch,
+        /// The primary's stream that was known then.
+        stream: StreamId,
         /// When it began to wait: now, or earlier if a release came too late to be used.
         since_ms: u64,
     },
@@ -107,6 +110,7 @@ pub enum Why {
 #[derive(Debug)]
 struct Waiting {
     epoch: Epoch,
+    stream: StreamId,
     deadline_ms: u64,
     since_ms: u64,
     under: Option<BarrierId>,
@@ -173,9 +177,9 @@ impl Gate {
     /// Takes in what happened; appends what is to be done to `effects`.
     pub fn step(&mut self, now_ms: u64, event: Event, effects: &mut Vec<Effect>) {
         match event {
-            Event::Answered { id, epoch, since_ms } => {
+            Event::Answered { id, epoch, stream, since_ms } => {
                 // Not asked for yet: others that are complete in this moment share the barrier of the Tick.
-                self.answered(id, epoch, since_ms, effects);
+                self.answered(id, epoch, stream, since_ms, effects);
                 return;
             }
             Event::Abandoned(id) => self.forget(id),
@@ -192,7 +196,14 @@ impl Gate {
         self.ask(now_ms, effects);
     }
 
-    fn answered(&mut self, id: AnswerId, epoch: Epoch, since_ms: u64, effects: &mut Vec<Effect>) {
+    fn answered(
+        &mut self,
+        id: AnswerId,
+        epoch: Epoch,
+        stream: StreamId,
+        since_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) {
         if self.epoch.is_some_and(|known| known != epoch) {
             let position = self.last_position.clone();
             effects.push(Effect::Unknown { id, why: Why::EpochChanged, position });
@@ -200,7 +211,7 @@ impl Gate {
         }
         self.epoch = Some(epoch);
         let deadline_ms = since_ms.saturating_add(self.limits.hold_max_ms);
-        self.answers.insert(id, Waiting { epoch, deadline_ms, since_ms, under: None });
+        self.answers.insert(id, Waiting { epoch, stream, deadline_ms, since_ms, under: None });
         self.deadlines.insert((deadline_ms, id));
         self.unserved.insert(id);
     }
@@ -315,10 +326,15 @@ impl Gate {
         {
             return;
         }
-        let Some(epoch) = self.epoch else { return };
+        let oldest = self.unserved.first().and_then(|id| self.answers.get(id));
+        let (Some(epoch), Some(stream)) = (self.epoch, oldest.map(|w| w.stream.clone())) else { return };
         let id = BarrierId(self.next_barrier);
         self.next_barrier += 1;
-        let serves: Vec<AnswerId> = std::mem::take(&mut self.unserved).into_iter().collect();
+        // What began in another stream has a barrier of its own, the next one.
+        let (serves, others) = std::mem::take(&mut self.unserved)
+            .into_iter()
+            .partition::<Vec<AnswerId>, _>(|id| self.answers.get(id).is_some_and(|w| w.stream == stream));
+        self.unserved.extend(others);
         for answer in &serves {
             if let Some(waiting) = self.answers.get_mut(answer) {
                 waiting.under = Some(id);
@@ -331,7 +347,7 @@ impl Gate {
             .map_or(0, |w| w.since_ms.saturating_add(self.limits.hold_max_ms).saturating_sub(now_ms));
         let wait_ms = self.limits.barrier_wait_ms.min(left_ms);
         self.asked.insert(id, Asked { sent_ms: now_ms, serves });
-        effects.push(Effect::Ask(id, BarrierRequest { epoch, wait_ms }));
+        effects.push(Effect::Ask(id, BarrierRequest { epoch, stream, wait_ms }));
     }
 }
 

@@ -54,6 +54,7 @@ use crate::{
     origin::{self, Hop},
     parking::Passage,
     refusal::{NotSent, Prefers, Refusal, Unknown, WhyUnknown},
+    route::Began,
     rules,
     spill::{Buffer, Held},
     traceparent, upgrade, upstream,
@@ -118,8 +119,8 @@ enum Ruled {
 /// An answer's head, its body still under way.
 pub(crate) struct Answered {
     pub(crate) response: Response<upstream::Answer>,
-    /// The epoch in which it was asked; none if the peer answered.
-    pub(crate) epoch: Option<Epoch>,
+    /// Where it began; none if the peer answered.
+    pub(crate) began: Option<Began>,
 }
 
 /// Answers one request of a visitor.
@@ -193,16 +194,16 @@ async fn answer(
             None => Err(broke_off(edge.epoch(), WhyUnknown::Upstream, writes)),
         };
     }
-    let (answered, epoch) = match answered {
-        Answered { response, epoch: Some(epoch) }
+    let (answered, began) = match answered {
+        Answered { response, began: Some(began) }
             if edge.settings().gate && (held || headers::wants_hold(response.headers())) =>
         {
-            (response, epoch)
+            (response, began)
         }
-        Answered { response, epoch } => return Ok(pass(response, epoch.is_none(), passage)),
+        Answered { response, began } => return Ok(pass(response, began.is_none(), passage)),
     };
-    let kept = keep(edge, answered, epoch, writes).await?;
-    barrier(edge, epoch, writes).await?;
+    let kept = keep(edge, answered, began.epoch, writes).await?;
+    barrier(edge, &began, writes).await?;
     Ok(release(kept, marked))
 }
 
@@ -412,10 +413,10 @@ async fn keep(
 }
 
 /// Phases 8 and 9's clock: wait for the gate, and look at the lease once more before the answer goes.
-async fn barrier(edge: &Rc<Edge>, epoch: Epoch, writes: bool) -> Result<(), Refusal> {
+async fn barrier(edge: &Rc<Edge>, began: &Began, writes: bool) -> Result<(), Refusal> {
     let since_ms = Boot::now().as_ms();
     loop {
-        match edge.gate.wait(epoch, since_ms).await {
+        match edge.gate.wait(began, since_ms).await {
             Outcome::Release { before_ms } if before_ms.is_none_or(|before| Boot::now().as_ms() < before) => {
                 let held_ms = Boot::now().as_ms().saturating_sub(since_ms);
                 edge.metrics.released.inc();
@@ -425,6 +426,7 @@ async fn barrier(edge: &Rc<Edge>, epoch: Epoch, writes: bool) -> Result<(), Refu
             // The lease ended between the gate's word and now.
             Outcome::Release { .. } => {}
             Outcome::Unknown { why, position } => {
+                let epoch = began.epoch;
                 let unknown = Unknown { why: WhyUnknown::Gate(why), epoch, position, marks_client: writes };
                 return Err(Refusal::Unknown(unknown));
             }

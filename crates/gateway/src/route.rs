@@ -3,13 +3,22 @@
 //! Always true here: a request that another gateway has forwarded already goes to a local target or nowhere, so
 //! two gateways that are wrong about each other never pass a request round.
 
-use model::{Epoch, Serving};
+use model::{Epoch, Serving, StreamId};
+
+/// What the agent said last when a request began. Its answer's barrier is asked in just that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Began {
+    /// The epoch.
+    pub(crate) epoch: Epoch,
+    /// The primary's stream.
+    pub(crate) stream: StreamId,
+}
 
 /// Where a request goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
-    /// To an instance of the application here, in this epoch.
-    Local(Epoch),
+    /// To an instance of the application here, where it begins so.
+    Local(Began),
     /// To the other site's gateway.
     Peer,
     /// Nowhere; the visitor is told to come again.
@@ -20,7 +29,7 @@ pub(crate) enum Destination {
 /// the better bet.
 pub(crate) fn choose(serving: Option<&Serving>, forwarded: bool) -> Destination {
     match serving {
-        Some(s) if is_open(s) => Destination::Local(s.epoch),
+        Some(s) if is_open(s) => Destination::Local(Began { epoch: s.epoch, stream: s.stream.clone() }),
         _ if forwarded => Destination::Nowhere,
         _ => Destination::Peer,
     }
@@ -41,6 +50,7 @@ mod tests {
         Serving {
             site: Site::new("aws"),
             epoch: Epoch(4),
+            stream: StreamId("s".into()),
             primary: Site::new(primary),
             mode: Mode::Sync,
             open,
@@ -50,8 +60,9 @@ mod tests {
     #[test]
     fn the_open_primary_serves_itself_and_all_others_ask_the_peer_once() {
         let check = |s: Option<Serving>, forwarded, want| assert_eq!(choose(s.as_ref(), forwarded), want);
-        check(Some(serving("aws", true)), false, Destination::Local(Epoch(4)));
-        check(Some(serving("aws", true)), true, Destination::Local(Epoch(4)));
+        let local = || Destination::Local(Began { epoch: Epoch(4), stream: StreamId("s".into()) });
+        check(Some(serving("aws", true)), false, local());
+        check(Some(serving("aws", true)), true, local());
         check(Some(serving("aws", false)), false, Destination::Peer);
         check(Some(serving("nhn", true)), false, Destination::Peer);
         check(Some(serving("nhn", true)), true, Destination::Nowhere);

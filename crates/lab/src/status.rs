@@ -8,8 +8,9 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use model::{
     Register, Site,
-    agent::{AgentStatus, Fence, ReinstatePhase, Role, StandbyPhase},
+    agent::{AgentStatus, Fence, FenceReport, ReinstatePhase, Role, StandbyPhase},
     gateway::{GatewayStatus, TargetState},
+    observation::View,
     plan::Steering,
     topology::Topology,
 };
@@ -33,6 +34,8 @@ pub struct Report {
     pub steering: Result<Steering, String>,
     /// The sites, by name.
     pub sites: BTreeMap<Site, SiteReport>,
+    /// What became of fencing each site the last time that a controller did, means by means.
+    pub fencing: Vec<FenceReport>,
     /// The lab's own account, if a lab runs.
     pub lab: Option<LabView>,
 }
@@ -72,9 +75,37 @@ pub async fn gather(topology: &Topology, token: &Secret) -> Report {
         let control = client(access::control_address(topology).ok()?);
         control.get::<LabView>("/v1/lab", ASK).await.ok()
     };
-    let (register, steering, sites, lab) =
-        tokio::join!(register(topology, token), nameserver.get("/v1/steer", ASK), sites, lab);
-    Report { register, steering: words(steering), sites, lab }
+    let (register, steering, sites, fencing, lab) = tokio::join!(
+        register(topology, token),
+        nameserver.get("/v1/steer", ASK),
+        sites,
+        fencing(topology, token),
+        lab
+    );
+    Report { register, steering: words(steering), sites, fencing, lab }
+}
+
+/// What the controllers know of the last fences. Each knows those that it took itself, so all are asked.
+async fn fencing(topology: &Topology, token: &Secret) -> Vec<FenceReport> {
+    let sites = topology.sites.values().map(|site| site.controller);
+    let views = sites.chain([topology.witness.controller]).map(|controller| {
+        let client = Client::new(controller, token.clone());
+        async move { client.get::<View>("/v1/view", ASK).await }
+    });
+    let views = futures_util::future::join_all(views).await;
+    newest(views.into_iter().flatten().flat_map(|view| view.fencing))
+}
+
+/// Of each site the newest.
+fn newest(reports: impl Iterator<Item = FenceReport>) -> Vec<FenceReport> {
+    let mut by_site: BTreeMap<Site, FenceReport> = BTreeMap::new();
+    for report in reports {
+        let known = by_site.get(&report.site);
+        if known.is_none_or(|known| (known.epoch, known.at_ms) < (report.epoch, report.at_ms)) {
+            by_site.insert(report.site.clone(), report);
+        }
+    }
+    by_site.into_values().collect()
 }
 
 /// The register, by the first that answers for it.
@@ -245,6 +276,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_several_controllers_words_on_a_fence_the_newest_counts() {
+        let report = |site: &str, epoch, at_ms| FenceReport {
+            site: Site::new(site),
+            epoch: Epoch(epoch),
+            at_ms,
+            drivers: Vec::new(),
+        };
+        let told = [report("nhn", 2, 900), report("aws", 3, 950), report("nhn", 4, 10), report("nhn", 4, 9)];
+        assert_eq!(newest(told.into_iter()), [report("aws", 3, 950), report("nhn", 4, 10)]);
+    }
+
+    #[test]
     fn what_does_not_answer_is_shown_as_such_and_never_hidden() {
         fn refused<T>() -> Result<T, String> {
             Err("127.20.0.2:7100 refused the connection".to_owned())
@@ -271,6 +314,7 @@ mod tests {
             register: Ok(register),
             steering: Ok(Steering { site: Site::new("nhn"), epoch: Epoch(1) }),
             sites: sites.map(|(name, report)| (Site::new(name), report)).into(),
+            fencing: Vec::new(),
             lab: None,
         };
         let text = report.to_string();

@@ -18,6 +18,10 @@ pub struct Row {
     pub mode: Mode,
     /// Drawn anew with every change, so that a change can be made conditional on what was read.
     pub token: u64,
+    /// The stream that it was written in. It speaks for no other: a server that took this one's place may have lost its
+    /// last change.
+    #[serde(default)]
+    pub stream: StreamId,
 }
 
 /// One slot of `ghostlight.applied`: how far this database has applied another one's stream. Origin mark and
@@ -385,6 +389,10 @@ pub struct FenceReply {
     pub sessions_left: u64,
     /// Why a step is not done, in words.
     pub why: Option<String>,
+    /// Whether the server itself refuses everybody's writes but the agent's. A courtesy beside the lock, and no condition:
+    /// managed servers do not let it be set. `None`: it did not come to it.
+    #[serde(default)]
+    pub read_only: Option<FenceDriver>,
 }
 
 /// A means by which a site is fenced.
@@ -397,7 +405,7 @@ pub enum FenceMeans {
     AccountLock,
     /// Its sessions are ended.
     SessionsKilled,
-    /// The server takes nobody's writes.
+    /// The server takes nobody's writes (`read_only`) but those of the agent, which goes on applying.
     ReadOnly,
     /// The gateway lets no visitor in.
     GatewayDrained,

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, Mode, Position, Site};
+use crate::{Epoch, Mode, Position, Site, StreamId};
 
-/// `GET /v1/serving` on an agent: what a gateway must know to route and to stamp requests with an epoch.
+/// `GET /v1/serving` on an agent: what a gateway must know to route and to stamp requests with an epoch and a stream.
 ///
-/// With `?epoch=E&primary=P&mode=M&open=B&wait_ms=N` the agent answers as soon as any of these differs from what
+/// With `?epoch=E&stream=S&primary=P&mode=M&open=B&wait_ms=N` the agent answers as soon as any of these differs from what
 /// the gateway knows, at the latest after N milliseconds (a long poll). `open` is `true` or `false`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Serving {
@@ -14,6 +14,9 @@ pub struct Serving {
     pub site: Site,
     /// The epoch in this database's row.
     pub epoch: Epoch,
+    /// This database's own stream, as last looked at: a request that begins now begins in it.
+    #[serde(default)]
+    pub stream: StreamId,
     /// The primary in this database's row.
     pub primary: Site,
     /// The mode in this database's row.
@@ -27,10 +30,13 @@ pub struct Serving {
 ///
 /// The caller sends it only after the last byte of the application's answer. One query of the agent serves all
 /// requests that arrived before that query was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BarrierRequest {
     /// The epoch that the gateway knew when the visitor's request began.
     pub epoch: Epoch,
+    /// The primary's stream that it knew then. A server that took another one's place since, or a log that began anew, may
+    /// lack the visitor's write: a barrier of any later moment refuses it.
+    pub stream: StreamId,
     /// How long the agent may wait for the watermark before it answers `timed_out`, in milliseconds.
     pub wait_ms: u64,
 }
@@ -62,7 +68,8 @@ pub enum BarrierOutcome {
     },
     /// The row's epoch is not the one in which the request began, or another site is primary.
     EpochChanged,
-    /// The database behind the agent is not the one it was (identity or binlog incarnation changed).
+    /// The database behind the agent is not the one it was when the request began (identity or binlog incarnation
+    /// changed), or what its row says was said of another one.
     IdentityChanged,
     /// The watermark did not reach the position in the time given.
     TimedOut,

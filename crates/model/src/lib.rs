@@ -19,6 +19,7 @@ pub mod sabotage;
 pub mod site;
 pub mod switchover;
 pub mod topology;
+pub mod weekly;
 
 pub use barrier::{BarrierOutcome, BarrierReply, BarrierRequest, Serving};
 pub use plan::{Plan, Step, Verdict};

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 /// One server's binary log from one beginning: the server's identity and the log's incarnation.
 ///
 /// A reset log, a restored server or another server behind the same address is another stream. The text is
-/// opaque; only equality means anything.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// opaque; only equality means anything. An empty one is nobody's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StreamId(pub String);
 

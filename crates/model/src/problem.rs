@@ -42,6 +42,8 @@ pub enum Problem {
     SteeringUnfinished,
     /// The primary's server takes nobody's writes: it is `read_only`.
     PrimaryReadOnly,
+    /// Another server answers for the primary's database, and what it lacks of the one before is not known.
+    PrimaryReplaced,
     /// The disk of the primary's database is full.
     PrimaryDiskFull,
     /// The witness's controller is not heard.

@@ -15,7 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::Site;
+use crate::{Site, weekly::Weekly};
 
 pub use register::{RegisterConfig, RegisterKind};
 pub use traffic::{AccessLog, AccessLogFormat, WebAcl};
@@ -127,6 +127,10 @@ pub struct Policy {
     pub failback_after_ms: u64,
     /// With `failback = "scheduled"`: not before this time of the day (UTC, `HH:MM`), and not later than an hour after.
     pub failback_at: TimeOfDay,
+    /// Maintenance that recurs: within one of these nothing is moved automatically, as in a window that an operator ordered
+    /// (`ghostlight hold`). Each as `"sat 02:00-04:00 Asia/Seoul"`; clocks are `UTC`, `Asia/Seoul`, `Asia/Tokyo` or an
+    /// offset (`+09:00`).
+    pub maintenance: Vec<Weekly>,
 }
 
 impl Default for Policy {
@@ -162,6 +166,7 @@ impl Default for Policy {
             failback: Failback::Manual,
             failback_after_ms: 600_000,
             failback_at: TimeOfDay { minute: 19 * 60 },
+            maintenance: Vec::new(),
         }
     }
 }

@@ -17,24 +17,28 @@
 
 mod ends;
 mod order;
+mod parts;
 mod publish;
 
 use std::{collections::VecDeque, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use model::{
-    Epoch, Serving, Site,
-    agent::{Fence, FenceRequest, Role, Row},
+    Epoch, Mode, Site, StreamId,
+    agent::{Fence, FenceRequest, Role},
     topology::Policy,
 };
 use mysql_async::Conn;
 use runtime::{admin, clock::Boot, metrics::Metrics, process::Shutdown, secret::Secret};
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::mpsc,
     task::{JoinHandle, JoinSet},
 };
 
-use self::ends::{StandbyEnd, end_of, end_of_standby};
+use self::{
+    ends::{StandbyEnd, end_of, end_of_standby},
+    parts::{Parts, fresh},
+};
 use crate::{
     api::{Api, Command},
     apply::{FollowProgress, StandbyConfig, StandbyError},
@@ -47,10 +51,10 @@ use crate::{
     metrics::ReplicateMetrics,
     mode, mode_driver,
     register::{self, RegisterHandle, RegisterRequest, Seen},
-    retention::{self, Retention},
+    retention,
     ship::{self, Authority, ShipConfig},
-    status::{Board, Known},
-    vitals::{self, Pause, Vitals},
+    status::Board,
+    vitals,
     work::{self, Act, Done, First, Means, Standby},
 };
 
@@ -157,7 +161,12 @@ pub async fn run(
         },
         shutdown.clone(),
     ));
-    tasks.spawn(vitals::watch(config.database.clone(), inputs.vitals, shutdown.clone()));
+    tasks.spawn(vitals::watch(
+        config.database.clone(),
+        inputs.vitals,
+        parts.row_changes.subscribe(),
+        shutdown.clone(),
+    ));
     tasks.spawn(vitals::feel(inputs.paused, shutdown.clone()));
     tasks.spawn(retention::watch(
         config.database.clone(),
@@ -195,6 +204,7 @@ pub async fn run(
         act_error: None,
         commands: VecDeque::new(),
         ordered: false,
+        adopts: None,
         promoting: false,
         standby: None,
         standby_end: None,
@@ -211,88 +221,6 @@ pub async fn run(
         }
     }
     served
-}
-
-/// The sending ends of what the loop tells the agent's other parts.
-#[derive(Debug)]
-struct Parts {
-    known: watch::Sender<Known>,
-    serving: watch::Sender<Option<Serving>>,
-    register: watch::Sender<Option<Seen>>,
-    row: watch::Sender<Option<Row>>,
-    leases: watch::Sender<Option<Lease>>,
-    authority: watch::Sender<Option<Authority>>,
-    primary_in: watch::Sender<Option<Epoch>>,
-    progress: watch::Sender<FollowProgress>,
-    lag_ms: watch::Sender<Option<u64>>,
-    row_changes: watch::Sender<u64>,
-    log_begun_anew: watch::Sender<u64>,
-}
-
-/// The sending ends that belong to one task each.
-#[derive(Debug)]
-struct OwnedInputs {
-    beats: watch::Sender<Option<heartbeat::Beat>>,
-    retention: watch::Sender<Option<Retention>>,
-    watermarks: watch::Sender<Option<model::Watermark>>,
-    standby_heard: watch::Sender<Option<Boot>>,
-    vitals: watch::Sender<Vitals>,
-    paused: watch::Sender<Option<Pause>>,
-}
-
-impl Parts {
-    fn new(site: &Site, verifier: Verifier, metrics: Arc<ReplicateMetrics>) -> (Parts, Board, OwnedInputs) {
-        let start = Known {
-            role: Role::Starting { why: "the database has not answered yet".into() },
-            row: None,
-            stream: None,
-            end_of_log: None,
-            slot: None,
-            incarnation: None,
-            fence: Fence::Unknown,
-        };
-        let (known, known_seen) = watch::channel(start);
-        let (serving, serving_seen) = watch::channel(None);
-        let (register, register_seen) = watch::channel(None);
-        let (beats, beats_seen) = watch::channel(None);
-        let (retention, retention_seen) = watch::channel(None);
-        let (watermarks, watermarks_seen) = watch::channel(None);
-        let (standby_heard, standby_heard_seen) = watch::channel(None);
-        let (vitals, vitals_seen) = watch::channel(Vitals::default());
-        let (paused, paused_seen) = watch::channel(None);
-        let (lag_ms, lag_seen) = watch::channel(None);
-        let (progress, progress_seen) = watch::channel(FollowProgress::default());
-        let board = Board {
-            site: site.clone(),
-            known: known_seen,
-            serving: serving_seen,
-            register: register_seen,
-            beats: beats_seen,
-            watermarks: watermarks_seen,
-            lag_ms: lag_seen,
-            progress: progress_seen,
-            retention: retention_seen,
-            standby_heard: standby_heard_seen,
-            vitals: vitals_seen,
-            paused: paused_seen,
-            verifier,
-            metrics,
-        };
-        let parts = Parts {
-            known,
-            serving,
-            register,
-            row: watch::Sender::new(None),
-            leases: watch::Sender::new(None),
-            authority: watch::Sender::new(None),
-            primary_in: watch::Sender::new(None),
-            progress,
-            lag_ms,
-            row_changes: watch::Sender::new(0),
-            log_begun_anew: watch::Sender::new(0),
-        };
-        (parts, board, OwnedInputs { beats, retention, watermarks, standby_heard, vitals, paused })
-    }
 }
 
 /// Everything that the loop can be told.
@@ -330,6 +258,8 @@ struct Loop {
     commands: VecDeque<Command>,
     /// An operator has asked for the reinstatement.
     ordered: bool,
+    /// The stream of another server whose data an operator has taken for this primary's.
+    adopts: Option<StreamId>,
     /// Whether the act under way is a promotion.
     promoting: bool,
     standby: Option<Standby>,
@@ -574,7 +504,8 @@ impl Loop {
     /// The act that the duty still lacks, seen from what is there.
     fn missing_act(&self, look: &Look) -> Option<Act> {
         let closed = look.fence == Fence::Closed;
-        if look.begun_anew.is_some() && !matches!(self.duty, Duty::Stop(_)) {
+        let speaks = look.site.as_ref().is_some_and(crate::row::Snapshot::row_speaks);
+        if look.begun_anew.is_some() && speaks && !matches!(self.duty, Duty::Stop(_)) {
             return Some(Act::NewStream);
         }
         match &self.duty {
@@ -582,6 +513,16 @@ impl Loop {
             Duty::BeginStandby | Duty::Resync(_) if !closed => Some(Act::Close),
             Duty::Resync(_) => self.seen.as_ref().map(|seen| Act::Resync(seen.register.clone())),
             Duty::BeginStandby => self.seen.as_ref().map(|seen| Act::BeginStandby(seen.register.clone())),
+            Duty::BeginLife(why) => {
+                self.seen.as_ref().map(|seen| Act::BeginLife(seen.register.clone(), why.clone()))
+            }
+            Duty::Unproven(_) => {
+                let register = &self.seen.as_ref()?.register;
+                let here = look.site.as_ref()?;
+                let ours = here.row.epoch == register.epoch && register.primary == self.config.site;
+                (self.adopts_these_data() && ours && register.mode == Mode::Solo)
+                    .then(|| Act::Adopt(register.clone()))
+            }
             Duty::BeginReinstatement if !closed => Some(Act::Close),
             Duty::BeginReinstatement if !self.may_reinstate() => None,
             Duty::BeginReinstatement => {
@@ -685,11 +626,4 @@ impl Loop {
             self.parts.lag_ms.send_replace(None);
         }
     }
-}
-
-/// A receiver to which the present value counts as not seen yet.
-fn fresh<T>(sender: &watch::Sender<T>) -> watch::Receiver<T> {
-    let mut receiver = sender.subscribe();
-    receiver.mark_changed();
-    receiver
 }

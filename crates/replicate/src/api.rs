@@ -92,6 +92,7 @@ async fn status(State(api): State<Api>) -> Json<AgentStatus> {
 #[serde(default)]
 struct KnownServing {
     epoch: Option<u64>,
+    stream: Option<String>,
     primary: Option<String>,
     mode: Option<Mode>,
     open: Option<bool>,
@@ -102,13 +103,18 @@ impl KnownServing {
     /// A key that is not given is not compared; a poll that names none asks for what is known now.
     fn differs(&self, now: &Serving) -> bool {
         self.epoch.is_some_and(|e| Epoch(e) != now.epoch)
+            || self.stream.as_deref().is_some_and(|s| s != now.stream.0)
             || self.primary.as_deref().is_some_and(|p| p != now.primary.as_str())
             || self.mode.is_some_and(|m| m != now.mode)
             || self.open.is_some_and(|o| o != now.open)
     }
 
     fn names_nothing(&self) -> bool {
-        self.epoch.is_none() && self.primary.is_none() && self.mode.is_none() && self.open.is_none()
+        self.epoch.is_none()
+            && self.stream.is_none()
+            && self.primary.is_none()
+            && self.mode.is_none()
+            && self.open.is_none()
     }
 }
 
@@ -253,6 +259,8 @@ async fn command<T>(
 
 #[cfg(test)]
 mod tests {
+    use model::StreamId;
+
     use super::*;
 
     #[test]
@@ -260,12 +268,14 @@ mod tests {
         let now = Serving {
             site: Site::new("nhn"),
             epoch: Epoch(2),
+            stream: StreamId("s".into()),
             primary: Site::new("nhn"),
             mode: Mode::Sync,
             open: true,
         };
         let known = || KnownServing {
             epoch: Some(2),
+            stream: Some("s".into()),
             primary: Some("nhn".into()),
             mode: Some(Mode::Sync),
             open: Some(true),
@@ -273,6 +283,7 @@ mod tests {
         };
         assert!(!known().differs(&now));
         assert!(KnownServing { epoch: Some(1), ..known() }.differs(&now));
+        assert!(KnownServing { stream: Some("t".into()), ..known() }.differs(&now));
         assert!(KnownServing { primary: Some("aws".into()), ..known() }.differs(&now));
         assert!(KnownServing { mode: Some(Mode::Solo), ..known() }.differs(&now));
         assert!(KnownServing { open: Some(false), ..known() }.differs(&now));

@@ -10,7 +10,8 @@
 //! busier the service, the fewer queries a request costs.
 //!
 //! Always true here: nothing is released by what an earlier query said of the mode or the epoch. When a stream
-//! ends (another server behind the address, a log that begins anew) nothing that waits in it is ever released.
+//! ends (another server behind the address, a log that begins anew) nothing that began in it is ever released, whenever
+//! it is asked about; and a row that was written in another stream says nothing of this one.
 
 use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
 
@@ -42,6 +43,8 @@ const INBOX: usize = 4_096;
 #[derive(Debug)]
 struct Waiter<T> {
     epoch: Epoch,
+    /// The stream that it began in.
+    stream: StreamId,
     arrived_ms: u64,
     deadline_ms: u64,
     reply_to: T,
@@ -112,6 +115,7 @@ impl<T> Core<T> {
     pub fn request(&mut self, now_ms: u64, request: BarrierRequest, reply_to: T) {
         self.arrived.push(Waiter {
             epoch: request.epoch,
+            stream: request.stream,
             arrived_ms: now_ms,
             deadline_ms: now_ms.saturating_add(request.wait_ms),
             reply_to,
@@ -180,6 +184,13 @@ impl<T> Core<T> {
         }
         self.stream = Stream::Known(here.clone());
 
+        if !seen.row_speaks() {
+            // A node that lost the change to `sync` says `solo`, and may lack what was committed before it.
+            let reply = reply(BarrierOutcome::IdentityChanged, Some(seen));
+            out.extend(batch.into_iter().map(|w| (w.reply_to, reply.clone())));
+            self.end_all_waiting(&reply, out);
+            return false;
+        }
         if seen.row.primary != self.site {
             let reply = reply(BarrierOutcome::EpochChanged, Some(seen));
             out.extend(batch.into_iter().map(|w| (w.reply_to, reply.clone())));
@@ -306,6 +317,9 @@ impl<T> Core<T> {
     fn judge(&self, now_ms: u64, seen: &Snapshot, waiter: &Waiter<T>) -> Option<BarrierOutcome> {
         if seen.row.epoch != waiter.epoch {
             return Some(BarrierOutcome::EpochChanged);
+        }
+        if seen.end_of_log.stream != waiter.stream {
+            return Some(BarrierOutcome::IdentityChanged);
         }
         match seen.row.mode {
             Mode::Sync => None,

@@ -293,6 +293,17 @@ pub fn judge(site: &Site, facts: &Facts, application_user: &str, policy: &Policy
             DEFINING[0]
         )
     });
+    // Told and not demanded: the account's lock is the fence, and a managed server grants no such thing.
+    let needed = dialect::of_text(value("version")).may_set_read_only;
+    let may = needed.iter().all(|name| has_privilege(&facts.own_grants, name));
+    let found = match may {
+        true => "a standby's server is set read_only, too".to_owned(),
+        false => format!(
+            "not possible: the agent's account lacks {}; its accounts' lock is the fence",
+            needed.join(" and ")
+        ),
+    };
+    tell("fence_read_only", true, found, String::new());
     tell(
         "application_account",
         facts.application_account,

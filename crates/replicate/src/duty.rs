@@ -61,8 +61,15 @@ pub enum Duty {
     BeginReinstatement,
     /// Take these data back, in the life that the register names, then follow.
     Reinstate(Incarnation),
+    /// Announce a new life of these data in the register and go on from the slot: they are a standby's, on a server that
+    /// has taken another one's place and may be further back than what was told of them.
+    BeginLife(String),
     /// Take the writes of this epoch.
     Primary(Epoch),
+    /// Wait for an operator: these are a primary's data on a server that has taken another one's place, and nobody has
+    /// proved that they hold what the standby applied. They are not copied from, their mode is not moved, nothing is
+    /// answered from them.
+    Unproven(String),
     /// Wait for the request to promote.
     AwaitPromotion,
     /// Close this database: a newer epoch has begun elsewhere.
@@ -119,6 +126,23 @@ fn of_an_empty_database(site: &Site, register: Option<&Register>, look: &Look) -
 
 fn of_a_primarys_data(site: &Site, register: Option<&Register>, here: &Snapshot, look: &Look) -> Duty {
     let epoch = here.row.epoch;
+    if let Some(register) = register
+        && register.epoch > epoch
+        && register.primary != *site
+    {
+        // Whatever has become of these data, they are closed first.
+        return Duty::FenceSelf { epoch: register.epoch, primary: register.primary.clone() };
+    }
+    if !here.row_speaks() {
+        // Not even its mode is believed: that a node lost the change to `sync` is just what cannot be seen in its row.
+        return Duty::Unproven(format!(
+            "another server answers for this primary's database: the row was written in the log {}, the log here is {}. \
+             Whether it holds everything that the standby applied is not proven, so nothing is answered or copied from it. \
+             Let the other site be promoted; or, if you know that nothing is missing, take it by `ghostlight reinstate` \
+             here and fill the standby anew by `ghostlight seed`",
+            here.row.stream, here.end_of_log.stream
+        ));
+    }
     if let Some(why) = &look.begun_anew
         && here.row.mode == Mode::Sync
     {
@@ -128,8 +152,6 @@ fn of_a_primarys_data(site: &Site, register: Option<&Register>, here: &Snapshot,
     let Some(register) = register else { return Duty::Primary(epoch) };
     if register.epoch == epoch && register.primary == *site {
         Duty::Primary(epoch)
-    } else if register.epoch > epoch && register.primary != *site {
-        Duty::FenceSelf { epoch: register.epoch, primary: register.primary.clone() }
     } else if register.epoch > epoch {
         Duty::Stop(format!(
             "the register names this site primary of epoch {}, but these data are those of the primary of epoch \
@@ -147,7 +169,7 @@ fn of_a_standbys_data(site: &Site, register: Option<&Register>, here: &Snapshot,
     // While a copy is under way the slot follows the stream, but the data are no prefix of it yet.
     let attached = slot.filter(|s| s.is_attached() && !here.seeding);
     let Some(register) = register else {
-        return match attached {
+        return match attached.filter(|_| here.row_speaks()) {
             Some(slot) => Duty::Follow(here.incarnation, slot.slot.clone()),
             None => Duty::Wait("the register has not been seen yet".into()),
         };
@@ -200,6 +222,11 @@ fn of_a_standbys_data(site: &Site, register: Option<&Register>, here: &Snapshot,
             "these data are life {} of the standby, the register names life {}",
             here.incarnation, register.standby_incarnation
         )
+    } else if attached.is_some() && !here.row_speaks() {
+        return Duty::BeginLife(format!(
+            "another server answers for the standby's database: the row was written in the log {}, the log here is {}",
+            here.row.stream, here.end_of_log.stream
+        ));
     } else if let Some(slot) = attached {
         return Duty::Follow(here.incarnation, slot.slot.clone());
     } else {
@@ -258,8 +285,14 @@ mod tests {
         let position = Position { stream: StreamId("theirs".into()), file: 1, offset: 4 };
         Look {
             site: Some(Snapshot {
-                row: Row { epoch: Epoch(epoch), primary: Site::new(primary), mode: Mode::Sync, token: 7 },
-                end_of_log: Position { stream: StreamId("mine".into()), ..position.clone() },
+                row: Row {
+                    epoch: Epoch(epoch),
+                    primary: Site::new(primary),
+                    mode: Mode::Sync,
+                    token: 7,
+                    stream: StreamId("mine-A".into()),
+                },
+                end_of_log: Position { stream: StreamId("mine-A".into()), ..position.clone() },
                 incarnation: Incarnation(incarnation),
                 seeding: false,
             }),
@@ -292,7 +325,9 @@ mod tests {
             Duty::Follow(incarnation, _) => format!("follow {incarnation}"),
             Duty::BeginReinstatement => "begin reinstatement".into(),
             Duty::Reinstate(incarnation) => format!("reinstate {incarnation}"),
+            Duty::BeginLife(_) => "begin life".into(),
             Duty::Primary(epoch) => format!("primary {epoch}"),
+            Duty::Unproven(_) => "unproven".into(),
             Duty::Resync(_) => "resync".into(),
             Duty::AwaitPromotion => "await promotion".into(),
             Duty::FenceSelf { epoch, primary } => format!("fence self {epoch} {primary}"),
@@ -333,6 +368,41 @@ mod tests {
         check(register(5, 2, "nhn", 1), look.clone(), "stop");
         look.site.as_mut().unwrap().row.mode = Mode::Solo;
         check(register(5, 2, "nhn", 1), look, "primary 2");
+    }
+
+    /// The same data on a server that has taken the other one's place.
+    fn on_another_server(mut look: Look) -> Look {
+        look.site.as_mut().unwrap().end_of_log.stream = StreamId("mine-B".into());
+        look
+    }
+
+    #[test]
+    fn a_primarys_row_that_another_server_wrote_is_not_believed_in_either_mode() {
+        let mut look = on_another_server(row(2, "nhn", 0, None));
+        let sync = Register { mode: Mode::Sync, ..register(5, 2, "nhn", 1) };
+        for mode in [Mode::Sync, Mode::Solo] {
+            look.site.as_mut().unwrap().row.mode = mode;
+            check(None, look.clone(), "unproven");
+            check(sync.clone(), look.clone(), "unproven");
+            check(register(5, 2, "nhn", 1), look.clone(), "unproven");
+            let anew = Look { begun_anew: Some("it went backwards".into()), ..look.clone() };
+            check(register(5, 2, "nhn", 1), anew, "unproven");
+            check(register(6, 3, "aws", 1), look.clone(), "fence self 3 aws");
+        }
+    }
+
+    #[test]
+    fn a_standby_on_another_server_announces_a_new_life_before_it_goes_on() {
+        check(register(5, 2, "aws", 3), on_another_server(row(2, "aws", 3, Some(2))), "begin life");
+        check(None, on_another_server(row(2, "aws", 3, Some(2))), "wait");
+        // What is filled anew is announced anyway.
+        check(register(5, 2, "aws", 4), on_another_server(row(2, "aws", 3, Some(2))), "resync");
+    }
+
+    #[test]
+    fn a_primary_whose_log_began_anew_is_still_closed_by_a_newer_epoch() {
+        let look = Look { begun_anew: Some("it went backwards".into()), ..row(2, "nhn", 0, None) };
+        check(register(6, 3, "aws", 1), look, "fence self 3 aws");
     }
 
     #[test]

@@ -6,6 +6,14 @@
 //!
 //! It acts only where the row's epoch is lower than the one asked for, or where the row names another site anyway: a
 //! primary is never closed by a fence of its own or an older epoch.
+//!
+//! A switchover closes a *primary* for its intent, and notes which ([`close_for`]); letting the application in again
+//! names the intent that it belongs to ([`open`]) and does nothing if the primary has been closed for another one since.
+//! So an agent that was paused between "the register holds no intent" and the account never opens what the next
+//! switchover has closed. Both take the same named lock of the server, because a change of an account cannot be part of a
+//! transaction.
+
+mod read_only;
 
 use std::time::Duration;
 
@@ -24,8 +32,14 @@ const SESSIONS_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A fence that has not come anywhere yet.
-pub const NOTHING_DONE: FenceReply =
-    FenceReply { row_raised: false, account_locked: false, sessions_killed: 0, sessions_left: 0, why: None };
+pub const NOTHING_DONE: FenceReply = FenceReply {
+    row_raised: false,
+    account_locked: false,
+    sessions_killed: 0,
+    sessions_left: 0,
+    why: None,
+    read_only: None,
+};
 
 /// Closes this database to `application` for every epoch below the request's.
 ///
@@ -59,8 +73,15 @@ pub async fn fence(
     Ok(FenceReply { row_raised: reply.row_raised, ..close(conn, application).await? })
 }
 
-/// Locks the account and ends its sessions, whatever the row says. For databases that are not a primary's.
+/// Locks the account, ends its sessions and sets `read_only` where that can be set, whatever the row says. For databases
+/// that are not a primary's.
 pub async fn close(conn: &mut Conn, application: &str) -> Result<FenceReply, DatabaseError> {
+    let closed = keep_out(conn, application).await?;
+    // Behind the rest, because it may wait for what is still committing.
+    Ok(FenceReply { read_only: Some(read_only::set(conn).await?), ..closed })
+}
+
+async fn keep_out(conn: &mut Conn, application: &str) -> Result<FenceReply, DatabaseError> {
     set_lock(conn, application, true).await?;
     let (killed, left) = end_sessions(conn, application, &[]).await?;
     let why = (left > 0).then(|| {
@@ -75,12 +96,82 @@ pub async fn close(conn: &mut Conn, application: &str) -> Result<FenceReply, Dat
         sessions_killed: killed,
         sessions_left: left,
         why,
+        read_only: None,
     })
 }
 
-/// Lets the application in. Only a primary's database does, after its row says so.
-pub async fn open(conn: &mut Conn, application: &str) -> Result<(), DatabaseError> {
-    set_lock(conn, application, false).await
+/// Keeps the application out of a primary, for the switchover with this intent. The server goes on taking writes: a
+/// switchover that is given up opens again within moments.
+pub async fn close_for(conn: &mut Conn, application: &str, intent: u64) -> Result<FenceReply, DatabaseError> {
+    take_turn(conn).await?;
+    // A request that comes late is of an older intent: the mark stays the newer one's.
+    conn.exec_drop(
+        "INSERT INTO ghostlight.closed (id, intent) VALUES (1, ?)
+         ON DUPLICATE KEY UPDATE intent = GREATEST(intent, VALUES(intent))",
+        (intent,),
+    )
+    .await?;
+    let reply = keep_out(conn, application).await?;
+    end_turn(conn).await?;
+    Ok(reply)
+}
+
+/// The intent for which this primary is closed, if it is for one.
+pub async fn closed_for(conn: &mut Conn) -> Result<Option<u64>, DatabaseError> {
+    match conn.query_first("SELECT intent FROM ghostlight.closed WHERE id = 1").await {
+        Ok(intent) => Ok(intent),
+        // A database that was made before there was such a table.
+        Err(mysql_async::Error::Server(e)) if e.code == NO_SUCH_TABLE => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Lets the application in, if this database is closed for `closed_for` and for nothing else. Whether it did. Only a
+/// primary's database does, after its row says so.
+pub async fn open(
+    conn: &mut Conn,
+    application: &str,
+    closed_for: Option<u64>,
+) -> Result<bool, DatabaseError> {
+    take_turn(conn).await?;
+    let named = self::closed_for(conn).await? == closed_for;
+    if named {
+        read_only::lift(conn).await?;
+        set_lock(conn, application, false).await?;
+        forget_closed(conn).await?;
+    }
+    end_turn(conn).await?;
+    Ok(named)
+}
+
+/// Drops the mark of a switchover: it was of an epoch that has ended.
+pub(crate) async fn forget_closed(conn: &mut Conn) -> Result<(), DatabaseError> {
+    if closed_for(conn).await?.is_some() {
+        conn.query_drop("DELETE FROM ghostlight.closed").await?;
+    }
+    Ok(())
+}
+
+/// One at a time, of all agents of this site. The server ends the turn with the connection, behind what runs on it.
+async fn take_turn(conn: &mut Conn) -> Result<(), DatabaseError> {
+    let seconds = SESSIONS_TIMEOUT.as_secs();
+    let got: Option<Option<u8>> =
+        conn.query_first(format!("SELECT GET_LOCK('ghostlight.account', {seconds})")).await?;
+    match got.flatten() {
+        Some(1) => Ok(()),
+        _ => Err(DatabaseError::Lost(format!(
+            "another agent has been opening or closing this database for {seconds} s; it is tried again"
+        ))),
+    }
+}
+
+async fn end_turn(conn: &mut Conn) -> Result<(), DatabaseError> {
+    Ok(conn.query_drop("DO RELEASE_LOCK('ghostlight.account')").await?)
+}
+
+/// Whether the server refuses everybody's writes but those of accounts that are exempt, as the agent's is where it can be.
+pub(crate) async fn is_read_only(conn: &mut Conn) -> Result<bool, DatabaseError> {
+    read_only::is_set(conn).await
 }
 
 /// Whether the application's account can write here, as the server's own tables tell.
@@ -155,6 +246,7 @@ pub async fn end_sessions(conn: &mut Conn, user: &str, spare: &[u32]) -> Result<
 }
 
 const NO_SUCH_THREAD: u16 = 1094;
+const NO_SUCH_TABLE: u16 = 1146;
 
 async fn sessions(conn: &mut Conn, user: &str, spare: &[u32]) -> Result<Vec<u64>, DatabaseError> {
     let all: Vec<u64> =

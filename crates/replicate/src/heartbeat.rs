@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     database::{DatabaseConfig, DatabaseError},
-    dialect,
+    dialect, fence,
     metrics::ReplicateMetrics,
     row,
     vitals::Vitals,
@@ -151,16 +151,18 @@ pub async fn run(mut probes: Probes, mut inputs: Inputs, shutdown: Shutdown) {
         while let Ok(more) = probes.0.try_recv() {
             asked.push(more);
         }
-        if inputs.vitals.borrow().read_only == Some(true) {
-            let why = "the server is read_only: the application cannot write".to_owned();
-            answer(&mut asked, &Err(ProbeError::DoesNotCommit(why)));
-            continue;
-        }
+        let perhaps_read_only = inputs.vitals.borrow().read_only == Some(true);
         let attempt = async {
             let mut conn = match session.take() {
                 Some(conn) => conn,
                 None => {
                     let mut conn = inputs.database.open().await?;
+                    if !row::snapshot(&mut conn).await?.row_speaks() {
+                        // Not a beat on it: what it holds of the last one tells how much it lost.
+                        inputs.log_begun_anew.send_modify(|n| *n += 1);
+                        let why = "another server has taken the place of the one that wrote the row";
+                        return Err(DatabaseError::Unexpected(why.into()));
+                    }
                     if let Some(why) = went_back(&mut conn).await? {
                         return Err(DatabaseError::Unexpected(why));
                     }
@@ -170,6 +172,10 @@ pub async fn run(mut probes: Probes, mut inputs: Inputs, shutdown: Shutdown) {
                     conn
                 }
             };
+            // What was seen last may be of the time before a promotion.
+            if perhaps_read_only && fence::is_read_only(&mut conn).await? {
+                return Ok((conn, None));
+            }
             let (beat, primary, next) = beat(&mut conn, &remembered).await?;
             if next.is_before(&remembered) {
                 // The row still remembers the old place: it is not written over until the log has a new name.
@@ -177,7 +183,7 @@ pub async fn run(mut probes: Probes, mut inputs: Inputs, shutdown: Shutdown) {
                 return Err(DatabaseError::Unexpected("the log has begun anew".into()));
             }
             remembered = next;
-            Ok::<_, DatabaseError>((conn, beat, primary))
+            Ok::<_, DatabaseError>((conn, Some((beat, primary))))
         };
         let result = tokio::select! {
             result = tokio::time::timeout(COMMIT_TIMEOUT, attempt) => result,
@@ -187,7 +193,12 @@ pub async fn run(mut probes: Probes, mut inputs: Inputs, shutdown: Shutdown) {
             Err(DatabaseError::Lost(format!("no commit within {} s", COMMIT_TIMEOUT.as_secs())))
         });
         match result {
-            Ok((conn, beat, primary)) => {
+            Ok((conn, None)) => {
+                session = Some(conn);
+                let why = "the server is read_only: the application cannot write".to_owned();
+                answer(&mut asked, &Err(ProbeError::DoesNotCommit(why)));
+            }
+            Ok((conn, Some((beat, primary)))) => {
                 session = Some(conn);
                 if primary == inputs.site && beat.epoch == epoch {
                     inputs.metrics.heartbeats_total.inc();

@@ -60,6 +60,7 @@ pub mod schema;
 pub mod ship;
 pub mod statement;
 pub mod status;
+pub mod stream;
 pub mod transaction;
 pub mod vitals;
 pub mod work;

@@ -20,11 +20,15 @@
 //!
 //! Between any two steps the process may die, be paused for ever or exist twice. An attempt that failed anywhere is
 //! forgotten, never undone: the next one starts from the beginning.
+//!
+//! A row speaks for the stream that it was written in, and an attempt dies with the stream that it began in. A server that
+//! took another one's place may hold an older row, token and all; so the row's change compares the stream, too, and no
+//! attempt begins on such a row: either change would call data the primary's which may have lost what was answered.
 
 use std::collections::VecDeque;
 
 use model::{
-    Epoch, Incarnation, Mode, Position, Register, Site, Watermark,
+    Epoch, Incarnation, Mode, Position, Register, Site, StreamId, Watermark,
     agent::Row,
     register::{CasReply, CasRequest},
     sabotage::{self, Sabotage},
@@ -67,6 +71,8 @@ pub enum Event {
         register: Register,
         /// The row, asked for after the effect was returned.
         row: Row,
+        /// The stream of the server that the row was read from.
+        here: StreamId,
     },
     /// The answer to [`Effect::Cas`].
     CasAnswered(CasReply),
@@ -86,17 +92,21 @@ pub enum Effect {
     Read,
     /// Compare-and-set the register.
     Cas(CasRequest),
-    /// Set the row to `solo` and draw a new token, where epoch and token are these and this site is primary.
+    /// Set the row to `solo` and draw a new token, where epoch, stream and token are these and this site is primary.
     RowToSolo {
         /// The row's epoch.
         epoch: Epoch,
+        /// The stream that the row was read in.
+        stream: StreamId,
         /// The token that was read before the compare-and-set.
         token: u64,
     },
-    /// Set the row to `sync` and draw a new token, where the epoch is this and this site is primary.
+    /// Set the row to `sync` and draw a new token, where epoch and stream are these and this site is primary.
     RowToSync {
         /// The row's epoch.
         epoch: Epoch,
+        /// The stream that the row was read in.
+        stream: StreamId,
     },
 }
 
@@ -105,9 +115,9 @@ pub enum Effect {
 enum Attempt {
     None,
     Reading(Mode),
-    SoloCas { token: u64 },
+    SoloCas { stream: StreamId, token: u64 },
     SoloRow,
-    SyncRow { register: Register },
+    SyncRow { register: Register, stream: StreamId },
     SyncWait { register: Register, row_change: Position },
     SyncCas,
 }
@@ -237,40 +247,43 @@ impl Machine {
     fn continue_attempt(&mut self, now_ms: u64, result: Event) -> Option<Effect> {
         let attempt = std::mem::replace(&mut self.attempt, Attempt::None);
         match (attempt, result) {
-            (Attempt::Reading(want), Event::Read { register, row }) => {
+            (Attempt::Reading(want), Event::Read { register, row, here }) => {
                 self.learn_register(register.clone(), now_ms);
                 self.learn_row(&row);
-                if !self.is_ours(&register) || self.row_mode.is_none() {
+                if !self.is_ours(&register) || self.row_mode.is_none() || row.stream != here {
                     return self.give_up(now_ms);
                 }
+                let epoch = self.rules.epoch;
                 if register.mode == want && row.mode == want {
                     return None;
                 }
                 match want {
                     Mode::Solo if sabotage::is(Sabotage::RowBeforeRegister) && row.mode == Mode::Sync => {
                         self.attempt = Attempt::SoloRow;
-                        Some(Effect::RowToSolo { epoch: self.rules.epoch, token: row.token })
+                        Some(Effect::RowToSolo { epoch, stream: here, token: row.token })
                     }
                     Mode::Solo => {
-                        self.attempt = Attempt::SoloCas { token: row.token };
+                        self.attempt = Attempt::SoloCas { stream: here, token: row.token };
                         Some(cas(&register, Mode::Solo, "the standby does not keep up"))
                     }
                     Mode::Sync => {
-                        self.attempt = Attempt::SyncRow { register };
-                        Some(Effect::RowToSync { epoch: self.rules.epoch })
+                        self.attempt = Attempt::SyncRow { register, stream: here.clone() };
+                        Some(Effect::RowToSync { epoch, stream: here })
                     }
                 }
             }
-            (Attempt::SoloCas { token }, Event::CasAnswered(CasReply::Swapped(register))) => {
+            (Attempt::SoloCas { stream, token }, Event::CasAnswered(CasReply::Swapped(register))) => {
                 self.learn_register(register, now_ms);
                 self.attempt = Attempt::SoloRow;
-                Some(Effect::RowToSolo { epoch: self.rules.epoch, token })
+                Some(Effect::RowToSolo { epoch: self.rules.epoch, stream, token })
             }
             (Attempt::SoloRow, Event::RowChanged(_)) => {
                 self.row_mode = Some(Mode::Solo);
                 None
             }
-            (Attempt::SyncRow { register }, Event::RowChanged(row_change)) => {
+            (Attempt::SyncRow { register, stream }, Event::RowChanged(row_change))
+                if row_change.stream == stream =>
+            {
                 self.row_mode = Some(Mode::Sync);
                 self.progress.committed(row_change.clone(), now_ms);
                 self.attempt = Attempt::SyncWait { register, row_change };

@@ -124,8 +124,8 @@ async fn act(inputs: &Inputs, conn: &mut Option<Conn>, effect: Effect) -> Event 
                     return Event::Failed;
                 }
             };
-            match on_database(inputs, conn, async |conn| Ok(row::snapshot(conn).await?.row)).await {
-                Some(row) => Event::Read { register, row },
+            match on_database(inputs, conn, async |conn| row::snapshot(conn).await).await {
+                Some(seen) => Event::Read { register, row: seen.row, here: seen.end_of_log.stream },
                 None => Event::Failed,
             }
         }
@@ -144,17 +144,17 @@ async fn act(inputs: &Inputs, conn: &mut Option<Conn>, effect: Effect) -> Event 
                 }
             }
         }
-        Effect::RowToSolo { epoch, token } => {
+        Effect::RowToSolo { epoch, stream, token } => {
             let done = on_database(inputs, conn, async |conn| {
-                let matched = row::to_solo(conn, epoch, site, token).await?;
+                let matched = row::to_solo(conn, epoch, site, &stream, token).await?;
                 Ok((matched, row::snapshot(conn).await?))
             })
             .await;
             row_event(inputs, done, Mode::Solo, site)
         }
-        Effect::RowToSync { epoch } => {
+        Effect::RowToSync { epoch, stream } => {
             let done = on_database(inputs, conn, async |conn| {
-                let matched = row::to_sync(conn, epoch, site).await?;
+                let matched = row::to_sync(conn, epoch, site, &stream).await?;
                 Ok((matched, row::snapshot(conn).await?))
             })
             .await;

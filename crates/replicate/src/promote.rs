@@ -65,7 +65,13 @@ pub fn judge(
     slots: &[AppliedSlot],
 ) -> Judgement {
     if row.row.epoch == epoch && row.row.primary == *site {
-        return Judgement::Already;
+        return match row.row_speaks() {
+            true => Judgement::Already,
+            // Whoever is let in here now writes to data that may have lost the end of this very epoch.
+            false => Judgement::NotNow(
+                "another server has taken the place of the one that was promoted, and may lack its last commits".into(),
+            ),
+        };
     }
     if register.epoch != epoch || register.primary != *site {
         return Judgement::NotNow(format!(
@@ -100,6 +106,13 @@ pub fn judge(
             row.incarnation, register.standby_incarnation
         ));
     }
+    if !row.row_speaks() {
+        return Judgement::Refuse(format!(
+            "another server has taken the place of the one that applied the stream (the row was written in the log {}, the \
+             log here is {}): what was told of these data was told of that one's",
+            row.row.stream, row.stream
+        ));
+    }
     if row.seeding {
         return Judgement::Refuse("these data are a copy that is not complete".into());
     }
@@ -129,7 +142,8 @@ pub async fn promote(conn: &mut Conn, wanted: &Promotion<'_>) -> Result<PromoteR
     };
     match judge(*epoch, site, register, &seen.0, &seen.1) {
         Judgement::Already => {
-            fence::open(conn, wanted.application_user).await?;
+            // Closed for a switchover since then, it stays so: this request may be an old one.
+            fence::open(conn, wanted.application_user, None).await?;
             return Ok(PromoteReply::AlreadyPromoted);
         }
         Judgement::NotNow(why) => return Ok(PromoteReply::NotNow { why }),
@@ -144,7 +158,7 @@ pub async fn promote(conn: &mut Conn, wanted: &Promotion<'_>) -> Result<PromoteR
         Ok(reply) => {
             conn.query_drop("COMMIT").await?;
             if matches!(reply, PromoteReply::Promoted { .. } | PromoteReply::AlreadyPromoted) {
-                fence::open(conn, wanted.application_user).await?;
+                fence::open(conn, wanted.application_user, None).await?;
             }
             Ok(reply)
         }
@@ -218,6 +232,7 @@ async fn decide(conn: &mut Conn, wanted: &Promotion<'_>) -> Result<PromoteReply,
     if conn.affected_rows() != 1 {
         return Err(DatabaseError::Unexpected("the locked row of ghostlight.site changed".into()));
     }
+    fence::forget_closed(conn).await?;
     Ok(PromoteReply::Promoted {
         record: FailoverRecord { epoch: *epoch, slot: slot.clone(), promoted_after },
     })

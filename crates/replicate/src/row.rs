@@ -18,6 +18,7 @@ use crate::{
     database::DatabaseError,
     dialect,
     schema::{self, Birth},
+    stream,
 };
 
 /// The server's answers when the schema or its tables are not there.
@@ -28,7 +29,7 @@ const NO_SUCH: [u16; 3] = [1049, 1146, 1109];
 pub struct SiteRow {
     /// What other processes are told of it.
     pub row: Row,
-    /// This database's own stream.
+    /// This database's own stream, as it is now.
     pub stream: StreamId,
     /// The life of these data, while they are a standby's.
     pub incarnation: Incarnation,
@@ -77,8 +78,27 @@ impl AppliedSlot {
     }
 }
 
-const SITE: &str =
-    "SELECT epoch, `primary`, mode, token, stream, incarnation, seeding FROM ghostlight.site WHERE id = 1";
+impl SiteRow {
+    /// As [`Snapshot::row_speaks`].
+    pub fn row_speaks(&self) -> bool {
+        self.row.stream == self.stream
+    }
+}
+
+impl Snapshot {
+    /// Whether the row was written in the log that is here. If not, another server has taken the place of the one that
+    /// wrote it: the row may have lost its last change, and these data their last commits.
+    pub fn row_speaks(&self) -> bool {
+        self.row.stream == self.end_of_log.stream
+    }
+}
+
+fn site(conn: &Conn) -> String {
+    let here = stream::here(conn);
+    format!(
+        "SELECT epoch, `primary`, mode, token, stream, incarnation, seeding, {here} FROM ghostlight.site WHERE id = 1"
+    )
+}
 
 /// The row, and then the end of the log, in one round trip.
 ///
@@ -89,7 +109,7 @@ pub async fn snapshot(conn: &mut Conn) -> Result<Snapshot, DatabaseError> {
 
 /// As [`snapshot`]; `None` if this database has no row, that is: it is empty to us.
 pub async fn read(conn: &mut Conn) -> Result<Option<Snapshot>, DatabaseError> {
-    let statements = format!("{SITE}; {}", dialect::end_of_log(conn));
+    let statements = format!("{}; {}", site(conn), dialect::end_of_log(conn));
     let mut answer = match conn.query_iter(statements).await {
         Ok(answer) => answer,
         Err(mysql_async::Error::Server(e)) if NO_SUCH.contains(&e.code) => return Ok(None),
@@ -108,7 +128,7 @@ pub async fn read(conn: &mut Conn) -> Result<Option<Snapshot>, DatabaseError> {
 
 /// The row, locked until the transaction ends.
 pub async fn lock(conn: &mut Conn) -> Result<Option<SiteRow>, DatabaseError> {
-    let row: Option<mysql_async::Row> = conn.query_first(format!("{SITE} FOR UPDATE")).await?;
+    let row: Option<mysql_async::Row> = conn.query_first(format!("{} FOR UPDATE", site(conn))).await?;
     row.map(site_row).transpose()
 }
 
@@ -141,56 +161,78 @@ pub async fn slots(conn: &mut Conn) -> Result<Vec<AppliedSlot>, DatabaseError> {
 pub struct RowIs<'a> {
     epoch: Epoch,
     primary: &'a Site,
+    stream: &'a StreamId,
     token: Option<u64>,
 }
 
 impl<'a> RowIs<'a> {
-    /// For `solo`: nobody has changed the row since its token was read.
-    pub fn for_solo(epoch: Epoch, site: &'a Site, token: u64) -> RowIs<'a> {
+    /// For `solo`: nobody has changed the row since its token was read in `stream`. The token alone would not do: a server
+    /// that lost the last change has the one before it.
+    pub fn for_solo(epoch: Epoch, site: &'a Site, stream: &'a StreamId, token: u64) -> RowIs<'a> {
         let token = (!sabotage::is(Sabotage::IgnoreRowToken)).then_some(token);
-        RowIs { epoch, primary: site, token }
+        RowIs { epoch, primary: site, stream, token }
     }
 
-    /// For `sync`: this site is primary in that epoch.
-    pub fn for_sync(epoch: Epoch, site: &'a Site) -> RowIs<'a> {
-        RowIs { epoch, primary: site, token: None }
+    /// For `sync`: this site is primary in that epoch, in the stream in which the attempt began.
+    pub fn for_sync(epoch: Epoch, site: &'a Site, stream: &'a StreamId) -> RowIs<'a> {
+        RowIs { epoch, primary: site, stream, token: None }
     }
 
-    /// Whether the row says so.
-    pub fn holds(&self, row: &Row) -> bool {
+    /// Whether the row says so, and was said of the log that is `here`.
+    pub fn holds(&self, row: &Row, here: &StreamId) -> bool {
         row.epoch == self.epoch
             && row.primary == *self.primary
+            && row.stream == *self.stream
+            && here == self.stream
             && self.token.is_none_or(|token| row.token == token)
     }
 
     /// Sets the mode and draws a new token, if the row says so. Whether it did.
     async fn set(&self, conn: &mut Conn, mode: Mode) -> Result<bool, DatabaseError> {
         let token = self.token.map_or(String::new(), |token| format!(" AND token = {token}"));
+        let here = stream::here(conn);
+        let stream = self.stream.0.as_str();
         conn.exec_drop(
             format!(
-                "UPDATE ghostlight.site SET mode = ?, token = ? WHERE id = 1 AND epoch = ? AND `primary` = ?{token}"
+                "UPDATE ghostlight.site SET mode = ?, token = ? WHERE id = 1 AND epoch = ? AND `primary` = ? \
+                 AND stream = ? AND {here} = ?{token}"
             ),
-            (mode.as_str(), schema::new_token(), self.epoch.0, self.primary.as_str()),
+            (mode.as_str(), schema::new_token(), self.epoch.0, self.primary.as_str(), stream, stream),
         )
         .await?;
         Ok(conn.affected_rows() == 1)
     }
 }
 
-/// Sets the mode to `solo` and draws a new token, where epoch, primary and token are these. Whether it matched.
-pub async fn to_solo(conn: &mut Conn, epoch: Epoch, site: &Site, token: u64) -> Result<bool, DatabaseError> {
-    RowIs::for_solo(epoch, site, token).set(conn, Mode::Solo).await
+/// Sets the mode to `solo` and draws a new token, where epoch, primary, stream and token are these. Whether it matched.
+pub async fn to_solo(
+    conn: &mut Conn,
+    epoch: Epoch,
+    site: &Site,
+    stream: &StreamId,
+    token: u64,
+) -> Result<bool, DatabaseError> {
+    RowIs::for_solo(epoch, site, stream, token).set(conn, Mode::Solo).await
 }
 
-/// Sets the mode to `sync` and draws a new token, where epoch and primary are these. Whether it matched.
-pub async fn to_sync(conn: &mut Conn, epoch: Epoch, site: &Site) -> Result<bool, DatabaseError> {
-    RowIs::for_sync(epoch, site).set(conn, Mode::Sync).await
+/// Sets the mode to `sync` and draws a new token, where epoch, primary and stream are these. Whether it matched.
+pub async fn to_sync(
+    conn: &mut Conn,
+    epoch: Epoch,
+    site: &Site,
+    stream: &StreamId,
+) -> Result<bool, DatabaseError> {
+    RowIs::for_sync(epoch, site, stream).set(conn, Mode::Sync).await
 }
 
 /// Raises the row to `epoch` with `primary`, if it is lower. Whether it was.
 pub async fn raise(conn: &mut Conn, epoch: Epoch, primary: &Site) -> Result<bool, DatabaseError> {
+    let written_here = stream::written_here(conn);
     conn.exec_drop(
-        "UPDATE ghostlight.site SET epoch = ?, `primary` = ?, mode = 'solo', token = ? WHERE id = 1 AND epoch < ?",
+        format!(
+            "UPDATE ghostlight.site SET epoch = ?, `primary` = ?, mode = 'solo', token = ?, {written_here}
+             WHERE id = 1 AND epoch < ?"
+        ),
         (epoch.0, primary.as_str(), schema::new_token(), epoch.0),
     )
     .await?;
@@ -209,9 +251,12 @@ pub async fn fill_anew(conn: &mut Conn, site: &Site, birth: &Birth) -> Result<bo
     if may_begin {
         // The slots' change also marks this transaction as none of this site's own.
         conn.query_drop("DELETE FROM ghostlight.applied").await?;
+        let written_here = stream::written_here(conn);
         conn.exec_drop(
-            "UPDATE ghostlight.site SET epoch = ?, `primary` = ?, mode = 'solo', token = ?, incarnation = ?, seeding = 1
-             WHERE id = 1",
+            format!(
+                "UPDATE ghostlight.site SET epoch = ?, `primary` = ?, mode = 'solo', token = ?, incarnation = ?, \
+                 seeding = 1, {written_here} WHERE id = 1"
+            ),
             (birth.epoch.0, birth.primary.as_str(), schema::new_token(), birth.incarnation.0),
         )
         .await?;
@@ -234,20 +279,50 @@ pub async fn begin_life(
     primary: &Site,
     incarnation: Incarnation,
 ) -> Result<bool, DatabaseError> {
+    let written_here = stream::written_here(conn);
     conn.exec_drop(
-        "UPDATE ghostlight.site SET incarnation = ?, token = ?
-         WHERE id = 1 AND epoch = ? AND `primary` = ? AND incarnation < ?",
+        format!(
+            "UPDATE ghostlight.site SET incarnation = ?, token = ?, {written_here} \
+             WHERE id = 1 AND epoch = ? AND `primary` = ? AND incarnation < ?"
+        ),
         (incarnation.0, schema::new_token(), epoch.0, primary.as_str(), incarnation.0),
     )
     .await?;
     Ok(conn.affected_rows() == 1)
 }
 
-/// Names this database's log anew, if it is still called `old`.
+/// Names this database's log anew, if it is still called `old` and its row speaks for it. Whether it was. The data of a
+/// server that took another one's place are not called by a new name here: that would call them the primary's.
 pub async fn new_stream(conn: &mut Conn, old: &StreamId) -> Result<bool, DatabaseError> {
+    let (here, fresh) = (stream::here(conn), stream::fresh(conn));
     conn.exec_drop(
-        "UPDATE ghostlight.site SET stream = ?, token = ? WHERE id = 1 AND stream = ?",
-        (schema::new_stream().0, schema::new_token(), old.0.as_str()),
+        format!(
+            "UPDATE ghostlight.site SET token = ?, stream = {fresh} WHERE id = 1 AND stream = ? AND {here} = ?"
+        ),
+        (schema::new_token(), old.0.as_str(), old.0.as_str()),
+    )
+    .await?;
+    Ok(conn.affected_rows() == 1)
+}
+
+/// Takes the data of a server that took another one's place for this primary's, in `solo`: an operator said so. Only if
+/// the row is still the one that was `seen`, on this server. Whether it was.
+pub async fn adopt(conn: &mut Conn, seen: &Snapshot) -> Result<bool, DatabaseError> {
+    let (here, fresh) = (stream::here(conn), stream::fresh(conn));
+    let Row { epoch, primary, token, stream, .. } = &seen.row;
+    conn.exec_drop(
+        format!(
+            "UPDATE ghostlight.site SET mode = 'solo', token = ?, stream = {fresh} \
+             WHERE id = 1 AND epoch = ? AND `primary` = ? AND token = ? AND stream = ? AND {here} = ?"
+        ),
+        (
+            schema::new_token(),
+            epoch.0,
+            primary.as_str(),
+            *token,
+            stream.0.as_str(),
+            seen.end_of_log.stream.0.as_str(),
+        ),
     )
     .await?;
     Ok(conn.affected_rows() == 1)
@@ -261,23 +336,23 @@ pub(crate) async fn one_row(
 }
 
 fn site_row(row: mysql_async::Row) -> Result<SiteRow, DatabaseError> {
-    let (epoch, primary, mode, token, stream, incarnation, seeding): (
-        u64,
-        String,
-        String,
-        u64,
-        String,
-        u64,
-        u8,
-    ) = mysql_async::from_row_opt(row).map_err(|e| DatabaseError::Unexpected(e.to_string()))?;
+    type Columns = (u64, String, String, u64, String, u64, u8, String);
+    let (epoch, primary, mode, token, written_in, incarnation, seeding, here): Columns =
+        mysql_async::from_row_opt(row).map_err(|e| DatabaseError::Unexpected(e.to_string()))?;
     let mode = match mode.as_str() {
         "sync" => Mode::Sync,
         "solo" => Mode::Solo,
         other => return Err(DatabaseError::Unexpected(format!("mode `{other}` in ghostlight.site"))),
     };
     Ok(SiteRow {
-        row: Row { epoch: Epoch(epoch), primary: Site::new(primary), mode, token },
-        stream: StreamId(stream),
+        row: Row {
+            epoch: Epoch(epoch),
+            primary: Site::new(primary),
+            mode,
+            token,
+            stream: StreamId(written_in),
+        },
+        stream: StreamId(here),
         incarnation: Incarnation(incarnation),
         seeding: seeding != 0,
     })

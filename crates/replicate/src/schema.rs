@@ -3,17 +3,17 @@
 //! `site` is written last and by one statement: a database without that row counts as empty, whatever a crash left
 //! of the rest, and the making is simply begun again.
 
-use model::{Epoch, Incarnation, Mode, Site, StreamId};
+use model::{Epoch, Incarnation, Mode, Site};
 use mysql_async::{Conn, Params, prelude::Queryable};
 
-use crate::database::DatabaseError;
+use crate::{database::DatabaseError, stream};
 
 /// The name of the schema.
 pub const SCHEMA: &str = "ghostlight";
 
 /// Every table, in words that MariaDB and MySQL share. Columns keep their meaning for ever; new ones have defaults.
 ///
-/// - `site`: this database's row. `seeding` is 1 from the making of a standby until its first slot is attached:
+/// - `site`: this database's row. `stream` is the log that it was written in, see [`crate::stream`]. `seeding` is 1 from the making of a standby until its first slot is attached:
 ///   what is in such a database is a copy that nobody has written to. It is 0 from the commit on that ends the copy.
 /// - `applied`: how far another database's stream is applied here; see [`crate::checkpoint`].
 /// - `failover`: where the old primary's stream ended, written by each promotion.
@@ -22,7 +22,8 @@ pub const SCHEMA: &str = "ghostlight";
 /// - `copying`: while `site.seeding` is 1, every table of the application and how far it is copied; see
 ///   [`crate::copy::fill`].
 /// - `watermark`: changed to make a commit, for whoever must wait until the log goes on.
-const TABLES: [&str; 6] = [
+/// - `closed`: the newest switchover's intent for which the application is kept out of a primary; see [`crate::fence`].
+const TABLES: [&str; 7] = [
     "CREATE TABLE IF NOT EXISTS ghostlight.site (
         id TINYINT UNSIGNED NOT NULL PRIMARY KEY,
         epoch BIGINT UNSIGNED NOT NULL,
@@ -73,6 +74,10 @@ const TABLES: [&str; 6] = [
         id TINYINT UNSIGNED NOT NULL PRIMARY KEY,
         n BIGINT UNSIGNED NOT NULL
     ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
+    "CREATE TABLE IF NOT EXISTS ghostlight.closed (
+        id TINYINT UNSIGNED NOT NULL PRIMARY KEY,
+        intent BIGINT UNSIGNED NOT NULL
+    ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
 ];
 
 /// What the first row of a database says.
@@ -105,20 +110,25 @@ pub async fn create(conn: &mut Conn, birth: &Birth) -> Result<(), DatabaseError>
         birth.primary.as_str().into(),
         Mode::Solo.as_str().into(),
         new_token().into(),
-        new_stream().0.into(),
         birth.incarnation.0.into(),
         u8::from(birth.seeding).into(),
     ]);
+    let fresh = stream::fresh(conn);
     conn.exec_drop(
-        "INSERT IGNORE INTO ghostlight.site (id, epoch, `primary`, mode, token, stream, incarnation, seeding)
-         VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+        format!(
+            "INSERT IGNORE INTO ghostlight.site (id, epoch, `primary`, mode, token, stream, incarnation, seeding)
+             VALUES (1, ?, ?, ?, ?, {fresh}, ?, ?)"
+        ),
         values,
     )
     .await?;
     if birth.seeding {
+        let written_here = stream::written_here(conn);
         conn.exec_drop(
-            "UPDATE ghostlight.site SET epoch = ?, `primary` = ?, mode = 'solo', token = ?, incarnation = ?
-             WHERE id = 1 AND seeding = 1 AND epoch <= ?",
+            format!(
+                "UPDATE ghostlight.site SET epoch = ?, `primary` = ?, mode = 'solo', token = ?, incarnation = ?, \
+                 {written_here} WHERE id = 1 AND seeding = 1 AND epoch <= ?"
+            ),
             (birth.epoch.0, birth.primary.as_str(), new_token(), birth.incarnation.0, birth.epoch.0),
         )
         .await?;
@@ -137,12 +147,13 @@ pub async fn application_schemas(conn: &mut Conn) -> Result<Vec<String>, Databas
         .await?)
 }
 
+/// Gives this database's log a new name, whatever it was called: for a copy of a whole server that begins a life of its own.
+pub async fn name_anew(conn: &mut Conn) -> Result<(), DatabaseError> {
+    let fresh = stream::fresh(conn);
+    Ok(conn.query_drop(format!("UPDATE ghostlight.site SET stream = {fresh}")).await?)
+}
+
 /// A token that was never used before.
 pub fn new_token() -> u64 {
     rand::random()
-}
-
-/// The name of a log that begins now.
-pub fn new_stream() -> StreamId {
-    StreamId(format!("{:032x}", rand::random::<u128>()))
 }

@@ -223,7 +223,7 @@ impl Peer {
                 let database = &self.config.database;
                 let (asks_to, asks) = mpsc::channel(ASKS_WAITING_MAX);
                 tokio::select! {
-                    outcome = pump(database, from, &mut sender, asks) => outcome.map(|never| match never {}),
+                    outcome = pump(database, &authority.stream, from, &mut sender, asks) => outcome.map(|never| match never {}),
                     outcome = listen(&mut receiver, authority, request, &self.watermarks, &self.config.heard, &asks_to) => outcome.map(|never| match never {}),
                 }
             }
@@ -250,14 +250,15 @@ async fn tell_failovers(database: &DatabaseConfig, sender: &mut Sender) -> Resul
 /// Sends the log behind `from`, without end, and in it the chunks that the peer asks for.
 async fn pump(
     database: &DatabaseConfig,
+    stream: &StreamId,
     from: At,
     sender: &mut Sender,
     mut asks: mpsc::Receiver<Up>,
 ) -> Result<Infallible, ShipError> {
-    let mut log = Log::open(database, from, AtEnd::Wait).await?;
+    let mut log = Log::open_in(database, stream, from, AtEnd::Wait).await?;
     let (mut filter, mut packer) = (Filter::default(), Packer::default());
     let (mut items, mut frames) = (Vec::new(), Vec::new());
-    let mut walker = Walker::new(database.clone());
+    let mut walker = Walker::new(database.clone(), stream.clone());
     // The end of the last transaction that was taken from the log, and whether one is under way.
     let (mut sent, mut changed) = (from, false);
     loop {

@@ -71,8 +71,13 @@ pub async fn feel(told: watch::Sender<Option<Pause>>, shutdown: Shutdown) {
     }
 }
 
-/// Asks the server until `shutdown`.
-pub async fn watch(database: DatabaseConfig, told: watch::Sender<Vitals>, shutdown: Shutdown) {
+/// Asks the server until `shutdown`, and whenever this agent has changed something there.
+pub async fn watch(
+    database: DatabaseConfig,
+    told: watch::Sender<Vitals>,
+    mut changes: watch::Receiver<u64>,
+    shutdown: Shutdown,
+) {
     let mut timer = tokio::time::interval(EVERY);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut kept: Option<Conn> = None;
@@ -80,6 +85,7 @@ pub async fn watch(database: DatabaseConfig, told: watch::Sender<Vitals>, shutdo
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = timer.tick() => {}
+            Ok(()) = changes.changed() => {}
         }
         let asked = async {
             let mut conn = match kept.take() {

@@ -76,6 +76,10 @@ pub enum Act {
     BeginStandby(Register),
     /// Announce a new life of the standby's data, then mark those that are here as a copy under way.
     Resync(Register),
+    /// Announce a new life of a standby's data and note it in the row: from there they go on. With the reason.
+    BeginLife(Register, String),
+    /// Take the data of a server that took another one's place for this primary's: an operator said so.
+    Adopt(Register),
     /// Announce a new life of an old primary's data, then note it in the row.
     BeginReinstatement(Register),
     /// Let the application in.
@@ -156,7 +160,9 @@ async fn perform(act: Act, means: &Means, conn: &mut Conn, done: &mut Done) -> R
         Act::BeginStandby(register) => begin_standby(&register, false, means, conn, done).await,
         Act::Resync(register) => begin_standby(&register, true, means, conn, done).await,
         Act::BeginReinstatement(register) => begin_reinstatement(&register, means, conn, done).await,
-        Act::Open => Ok(fence::open(conn, &means.application_user).await?),
+        Act::BeginLife(register, why) => begin_life(&register, why, means, conn, done).await,
+        Act::Adopt(register) => adopt(&register, means, conn, done).await,
+        Act::Open => open_again(means, conn, done).await,
         Act::Close => {
             fence::close(conn, &means.application_user).await?;
             Ok(())
@@ -320,11 +326,50 @@ async fn begin_reinstatement(
     done: &mut Done,
 ) -> Result<(), ActError> {
     let why = format!("the old primary {} is taken back", means.site);
-    let register = announce_life(register, why, means, done).await?;
+    begin_life(register, why, means, conn, done).await
+}
+
+/// A new life of the data that are here, as they are.
+async fn begin_life(
+    register: &Register,
+    why: String,
+    means: &Means,
+    conn: &mut Conn,
+    done: &mut Done,
+) -> Result<(), ActError> {
+    let register = announce_life(register, why.clone(), means, done).await?;
     let incarnation = register.standby_incarnation;
     let noted = row::begin_life(conn, register.epoch, &register.primary, incarnation).await?;
-    tracing::warn!(epoch = %register.epoch, %incarnation, primary = %register.primary, "the old primary is taken back");
+    tracing::warn!(epoch = %register.epoch, %incarnation, primary = %register.primary, "a new life begins: {why}");
     if noted { Ok(()) } else { Err(ActError::Stale) }
+}
+
+/// An operator takes the data of another server for the primary's. The register first, as with every move to `solo`: an
+/// attempt at `sync` that was begun on the server before can then not come to its end.
+async fn adopt(register: &Register, means: &Means, conn: &mut Conn, done: &mut Done) -> Result<(), ActError> {
+    let Some(seen) = row::read(conn).await? else { return Err(ActError::Stale) };
+    let ours = seen.row.epoch == register.epoch && seen.row.primary == means.site;
+    if !ours || register.primary != means.site || register.mode != Mode::Solo || seen.row_speaks() {
+        return Err(ActError::Stale);
+    }
+    let why = format!("an operator took another server's data for those of the primary {}", means.site);
+    let record = Register { version: register.version + 1, why, ..register.clone() };
+    let asked = Boot::now();
+    let reply = means.register.cas(CasRequest { expected_version: register.version, record }).await?;
+    let (register, swapped) = match reply {
+        CasReply::Swapped(register) => (register, true),
+        CasReply::Stale(register) => (register, false),
+    };
+    done.seen = Some(Seen { register, asked });
+    if !swapped || !row::adopt(conn, &seen).await? {
+        return Err(ActError::Stale);
+    }
+    done.renamed = true;
+    tracing::warn!(
+        old = %seen.row.stream,
+        "an operator took this server's data for the primary's; a standby of the old log must be filled again"
+    );
+    Ok(())
 }
 
 /// Closes a primary for the switchover that the register holds. The register is read afresh: what was learnt of it
@@ -354,10 +399,31 @@ async fn close_for(
         }
         None => return Ok(CloseReply::NotClosed { why: "this database is empty".into() }),
     }
-    let closed = fence::close(conn, &means.application_user).await?;
+    let closed = fence::close_for(conn, &means.application_user, request.intent).await?;
     match closed.why {
         None => Ok(CloseReply::Closed { sessions_killed: closed.sessions_killed }),
         Some(why) => Ok(CloseReply::NotClosed { why }),
+    }
+}
+
+/// Lets the application in, in the name of the intent for which it is kept out, if for any: that one must be of a version
+/// that the register has left behind, and may not have been followed by another.
+async fn open_again(means: &Means, conn: &mut Conn, done: &mut Done) -> Result<(), ActError> {
+    let closed_for = fence::closed_for(conn).await?;
+    let seen = means.register.read().await?;
+    let register = seen.register.clone();
+    done.seen = Some(seen);
+    let here = row::read(conn).await?;
+    let ours = here.is_some_and(|here| {
+        here.row_speaks() && here.row.epoch == register.epoch && here.row.primary == means.site
+    });
+    let given_up = register.intent.is_none() && closed_for.is_none_or(|intent| intent < register.version);
+    if !ours || register.primary != means.site || !given_up {
+        return Err(ActError::Stale);
+    }
+    match fence::open(conn, &means.application_user, closed_for).await? {
+        true => Ok(()),
+        false => Err(ActError::Stale),
     }
 }
 

@@ -154,7 +154,8 @@ impl Controller {
                     }
                     Step::CatchUp { site, epoch, .. } => {
                         let wait_ms = self.policy.switchover_catch_up_ms;
-                        let request = BarrierRequest { epoch: *epoch, wait_ms };
+                        let stream = crate::database::stream_of(number(site));
+                        let request = BarrierRequest { epoch: *epoch, stream, wait_ms };
                         (Who::TheAgent(number(site)), Ask::Barrier(request))
                     }
                     Step::Unpark { site, intent, .. } => (Who::Gateway(number(site)), Ask::Unpark(*intent)),

@@ -74,7 +74,8 @@ pub struct Database {
     quarantine: BTreeMap<Epoch, Vec<Seat>>,
 }
 
-fn stream_of(me: usize) -> StreamId {
+/// What the log of this site is called: no server here ever takes another one's place.
+pub(crate) fn stream_of(me: usize) -> StreamId {
     StreamId(format!("{}-log", site(me)))
 }
 
@@ -87,7 +88,13 @@ impl Database {
     /// `nhn` is the first primary, `aws` its standby, attached and empty like it.
     pub fn new(me: usize) -> Database {
         let row = SiteRow {
-            row: Row { epoch: Epoch::FIRST, primary: site(0), mode: Mode::Solo, token: 1 },
+            row: Row {
+                epoch: Epoch::FIRST,
+                primary: site(0),
+                mode: Mode::Solo,
+                token: 1,
+                stream: stream_of(me),
+            },
             stream: stream_of(me),
             incarnation: Incarnation(1),
             seeding: false,
@@ -179,7 +186,7 @@ impl Database {
             Sql::Look => SqlAnswer::Look(Box::new(self.look())),
             Sql::Snapshot => SqlAnswer::Snapshot(self.snapshot()),
             Sql::SetMode { .. } if locked => return None,
-            Sql::SetMode { mode, epoch, token } => self.set_mode(ctx, *mode, *epoch, *token),
+            Sql::SetMode { mode, epoch, stream, token } => self.set_mode(ctx, *mode, *epoch, stream, *token),
             Sql::Beat { wall_ms } => {
                 self.append(None, Some(*wall_ms));
                 SqlAnswer::Snapshot(self.snapshot())
@@ -328,13 +335,20 @@ impl Database {
         }
     }
 
-    fn set_mode(&mut self, ctx: &mut Context<'_>, mode: Mode, epoch: Epoch, token: Option<u64>) -> SqlAnswer {
+    fn set_mode(
+        &mut self,
+        ctx: &mut Context<'_>,
+        mode: Mode,
+        epoch: Epoch,
+        stream: &StreamId,
+        token: Option<u64>,
+    ) -> SqlAnswer {
         let me = site(self.me);
         let condition = match token {
-            Some(token) => RowIs::for_solo(epoch, &me, token),
-            None => RowIs::for_sync(epoch, &me),
+            Some(token) => RowIs::for_solo(epoch, &me, stream, token),
+            None => RowIs::for_sync(epoch, &me, stream),
         };
-        if !condition.holds(&self.row.row) {
+        if !condition.holds(&self.row.row, &self.row.stream) {
             return SqlAnswer::NotMatched;
         }
         self.row.row.mode = mode;

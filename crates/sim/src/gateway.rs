@@ -10,7 +10,7 @@ use ::gateway::{
     park::{Entry, Flight, Park},
 };
 use model::{
-    Epoch, Serving,
+    Epoch, Serving, StreamId,
     gateway::{ParkReply, ParkRequest},
 };
 
@@ -30,8 +30,8 @@ const POLL_MS: u64 = 1_000;
 
 #[derive(Debug)]
 enum Purpose {
-    /// The application sells a seat; asked by whom, in which epoch.
-    Sell(Caller, Seat, Epoch),
+    /// The application sells a seat; asked by whom, in which epoch and stream.
+    Sell(Caller, Seat, Epoch, StreamId),
     Barrier(BarrierId),
     Peer(Caller),
     Serving,
@@ -67,6 +67,7 @@ struct Held {
     caller: Caller,
     seat: Seat,
     epoch: Epoch,
+    stream: StreamId,
     since_ms: u64,
 }
 
@@ -221,7 +222,7 @@ impl Gateway {
     fn forward(&mut self, ctx: &mut Context<'_>, caller: Caller, seat: Seat, forwarded: bool) {
         let Some((serving, _)) = &self.heard else { return self.tell(ctx, caller, Outcome::NotSent) };
         if serving.open && number(&serving.primary) == self.me {
-            let purpose = Purpose::Sell(caller, seat, serving.epoch);
+            let purpose = Purpose::Sell(caller, seat, serving.epoch, serving.stream.clone());
             self.calls.ask(ctx, Who::Database(self.me), Ask::Sql(Sql::Sell(seat)), APPLICATION_MS, purpose);
         } else if forwarded || number(&serving.primary) == self.me {
             self.tell(ctx, caller, Outcome::NotSent);
@@ -236,11 +237,12 @@ impl Gateway {
         match (purpose, answer) {
             (Purpose::Serving, Some(Answer::Serving(serving))) => self.hear(ctx, serving),
             (Purpose::Serving, _) => {}
-            (Purpose::Sell(caller, seat, epoch), Some(Answer::Sql(SqlAnswer::Done))) => {
+            (Purpose::Sell(caller, seat, epoch, stream), Some(Answer::Sql(SqlAnswer::Done))) => {
                 self.answers += 1;
                 let id = AnswerId(self.answers);
-                self.held.insert(id, Held { caller, seat, epoch, since_ms: ctx.now });
-                self.step(ctx, Event::Answered { id, epoch, since_ms: ctx.now });
+                let held = Held { caller, seat, epoch, stream: stream.clone(), since_ms: ctx.now };
+                self.held.insert(id, held);
+                self.step(ctx, Event::Answered { id, epoch, stream, since_ms: ctx.now });
             }
             (Purpose::Sell(caller, ..), Some(Answer::Sql(SqlAnswer::Taken))) => {
                 self.tell(ctx, caller, Outcome::Taken);
@@ -301,9 +303,9 @@ impl Gateway {
         if before_ms.is_some_and(|before| ctx.now >= before) {
             self.answers += 1;
             let id = AnswerId(self.answers);
-            let (epoch, since_ms) = (held.epoch, held.since_ms);
+            let (epoch, stream, since_ms) = (held.epoch, held.stream.clone(), held.since_ms);
             self.held.insert(id, held);
-            self.step(ctx, Event::Answered { id, epoch, since_ms });
+            self.step(ctx, Event::Answered { id, epoch, stream, since_ms });
             return;
         }
         let Held { caller, seat, epoch, .. } = held;

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use model::{
-    BarrierReply, BarrierRequest, Epoch, Incarnation, Mode, Position, Register, Serving, Site,
+    BarrierReply, BarrierRequest, Epoch, Incarnation, Mode, Position, Register, Serving, Site, StreamId,
     agent::{
         AgentStatus, CloseReply, CloseRequest, FailoverRecord, FenceReply, FenceRequest, PromoteReply, Slot,
     },
@@ -333,6 +333,8 @@ pub enum Sql {
         mode: Mode,
         /// In which epoch.
         epoch: Epoch,
+        /// And in which stream.
+        stream: StreamId,
         /// What was read.
         token: Option<u64>,
     },

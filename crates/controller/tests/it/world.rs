@@ -115,7 +115,13 @@ impl World {
                     dark: false,
                     dark_since: None,
                     database: true,
-                    row: Row { epoch: Epoch(3), primary: site("nhn"), mode: Mode::Sync, token: 1 },
+                    row: Row {
+                        epoch: Epoch(3),
+                        primary: site("nhn"),
+                        mode: Mode::Sync,
+                        token: 1,
+                        stream: StreamId::default(),
+                    },
                     open: name == "nhn",
                     promotions: Vec::new(),
                 },
@@ -443,6 +449,7 @@ async fn fence(State(agent): State<Agent>, Json(request): Json<FenceRequest>) ->
         sessions_killed: 2,
         sessions_left: 0,
         why: None,
+        read_only: None,
     };
     Json(done)
 }

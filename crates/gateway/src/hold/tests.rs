@@ -29,7 +29,7 @@ impl Told {
     #[track_caller]
     fn answered_in(&mut self, now_ms: u64, id: u64, epoch: u64, since_ms: u64, want: &[&str]) {
         let mut effects = Vec::new();
-        let event = Event::Answered { id: AnswerId(id), epoch: Epoch(epoch), since_ms };
+        let event = answered(id, epoch, "s", since_ms);
         self.0.step(now_ms, event, &mut effects);
         self.0.step(now_ms, Event::Tick, &mut effects);
         assert_eq!(effects.iter().map(line).collect::<Vec<_>>(), want);
@@ -40,6 +40,10 @@ impl Told {
         let reply = BarrierReply { outcome, epoch: None, mode: None, position: None };
         self.step(now_ms, Event::Replied(BarrierId(barrier), reply), want);
     }
+}
+
+fn answered(id: u64, epoch: u64, stream: &str, since_ms: u64) -> Event {
+    Event::Answered { id: AnswerId(id), epoch: Epoch(epoch), stream: StreamId(stream.into()), since_ms }
 }
 
 fn line(effect: &Effect) -> String {
@@ -72,7 +76,7 @@ fn one_barrier_serves_what_waited_when_it_was_sent_and_nothing_that_came_later()
 fn answers_that_are_complete_together_share_one_barrier() {
     let mut gate = Told::new();
     for id in 1..=3 {
-        gate.step(5, Event::Answered { id: AnswerId(id), epoch: Epoch(3), since_ms: 5 }, &[]);
+        gate.step(5, answered(id, 3, "s", 5), &[]);
     }
     assert!(gate.0.wake_at_ms().is_some_and(|at| at <= 5), "the Tick is due at once");
     gate.step(5, Event::Tick, &["ask 0 epoch 3 wait 1000"]);
@@ -139,6 +143,30 @@ fn another_identity_is_unknown() {
     let mut gate = Told::new();
     gate.answered(0, 1, &["ask 0 epoch 3 wait 1000"]);
     gate.replied(1, 0, BarrierOutcome::IdentityChanged, &["unknown 1 IdentityChanged"]);
+}
+
+#[test]
+fn each_barrier_names_the_stream_in_which_the_requests_that_it_serves_began() {
+    let mut gate = Told::new();
+    // 1 and 3 began in one life of the primary's log, 2 in another; all are complete in the same moment.
+    gate.step(0, answered(1, 3, "old", 0), &[]);
+    gate.step(0, answered(2, 3, "new", 0), &[]);
+    gate.step(0, answered(3, 3, "old", 0), &[]);
+    let mut ask = |want: &str| {
+        let mut effects = Vec::new();
+        gate.0.step(0, Event::Tick, &mut effects);
+        let [Effect::Ask(_, request)] = effects.as_slice() else { panic!("{effects:?}") };
+        assert_eq!(request.stream, StreamId(want.into()));
+    };
+    ask("old");
+    ask("new");
+    gate.replied(
+        1,
+        0,
+        BarrierOutcome::IdentityChanged,
+        &["unknown 1 IdentityChanged", "unknown 3 IdentityChanged"],
+    );
+    gate.replied(2, 1, BarrierOutcome::Replicated, &["release 2"]);
 }
 
 #[test]

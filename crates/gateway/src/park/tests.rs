@@ -1,4 +1,4 @@
-use model::{Epoch, Site};
+use model::{Epoch, Site, StreamId};
 
 use super::*;
 
@@ -15,7 +15,8 @@ fn order(intent: u64) -> ParkRequest {
 }
 
 fn serving(epoch: u64, primary: &str, open: bool, mode: Mode) -> Serving {
-    Serving { site: Site::new("nhn"), epoch: Epoch(epoch), primary: Site::new(primary), mode, open }
+    let (site, primary, stream) = (Site::new("nhn"), Site::new(primary), StreamId("s".into()));
+    Serving { site, epoch: Epoch(epoch), stream, primary, mode, open }
 }
 
 /// A gateway that knows this.

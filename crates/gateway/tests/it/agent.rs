@@ -57,7 +57,8 @@ struct Known {
 
 pub(crate) fn serving(primary: &str, epoch: u64) -> Serving {
     let (site, primary) = (Site::new("nhn"), Site::new(primary));
-    Serving { open: primary == site, site, epoch: Epoch(epoch), primary, mode: Mode::Sync }
+    let stream = StreamId("s".into());
+    Serving { open: primary == site, site, epoch: Epoch(epoch), stream, primary, mode: Mode::Sync }
 }
 
 impl Agent {

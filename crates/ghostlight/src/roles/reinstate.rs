@@ -1,4 +1,5 @@
-//! `ghostlight reinstate`: asks an old primary's agent to take its database back, and tells how far it is.
+//! `ghostlight reinstate`: asks an old primary's agent to take its database back, and tells how far it is. Where another
+//! server has taken the place of a primary's, in `solo`, it takes that one's data for the primary's.
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
@@ -125,7 +126,11 @@ async fn watch(site: &Site, agent: &Client) -> Result<End, ClientError> {
             }
             Role::Stopped { why } => return Ok(end("stopped", why)),
             Role::Standby { .. } | Role::Starting { .. } | Role::Promoting => {}
-            Role::Primary => return Ok(end("not_needed", "it is the primary".into())),
+            Role::Primary => {
+                let why =
+                    "another server's data are the primary's now; fill the standby anew by `ghostlight seed`";
+                return Ok(end("taken", why.into()));
+            }
         }
         tokio::time::sleep(EVERY).await; // the agent tells how far it is when it is asked
     }

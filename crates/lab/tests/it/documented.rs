@@ -108,7 +108,13 @@ fn status() {
     check(
         COMMAND,
         "The object",
-        &[Report { register: Err(String::new()), steering: silent(), sites: [].into(), lab: None }],
+        &[Report {
+            register: Err(String::new()),
+            steering: silent(),
+            sites: [].into(),
+            fencing: Vec::new(),
+            lab: None,
+        }],
     );
     let forced = model::register::Forced {
         epoch: model::Epoch::FIRST,

@@ -1,6 +1,8 @@
-//! What an operator's orders change: taking an old primary back, filling a standby anew.
+//! What an operator's orders change: taking an old primary back, or a primary's data on another server; filling a standby
+//! anew.
 
 use model::{
+    Mode,
     agent::{ReinstateReply, SeedReply},
     topology::Reinstate,
 };
@@ -14,6 +16,12 @@ impl Loop {
         self.ordered || self.config.policy.reinstate == Reinstate::Automatic
     }
 
+    /// Whether an operator has taken the data of the very server that answers now.
+    pub(super) fn adopts_these_data(&self) -> bool {
+        let here = self.look.as_ref().and_then(|(_, look)| look.site.as_ref());
+        here.is_some_and(|here| self.adopts.as_ref() == Some(&here.end_of_log.stream))
+    }
+
     /// An operator wants this database taken back: by the policy `manual`, or again after it had stopped.
     pub(super) fn order_reinstatement(&mut self) -> ReinstateReply {
         match &self.duty {
@@ -22,6 +30,19 @@ impl Loop {
                 self.standby_end = None;
                 ReinstateReply::Ordered
             }
+            Duty::Unproven(_) => match self.seen.as_ref().map(|seen| seen.register.mode) {
+                Some(Mode::Solo) => {
+                    // For this server only, not for whichever comes next.
+                    let here = self.look.as_ref().and_then(|(_, look)| look.site.as_ref());
+                    self.adopts = here.map(|here| here.end_of_log.stream.clone());
+                    ReinstateReply::Ordered
+                }
+                _ => ReinstateReply::NotNeeded {
+                    why: "the register says `sync`, or has not been seen: the standby holds everything that was answered, and \
+                          these data may not. Let it be promoted; this database is then taken back as its standby"
+                        .into(),
+                },
+            },
             Duty::FenceSelf { .. } | Duty::Wait(_) => {
                 self.ordered = true;
                 ReinstateReply::Ordered

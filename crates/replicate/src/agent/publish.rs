@@ -34,6 +34,7 @@ impl Loop {
             let serving = Serving {
                 site: self.config.site.clone(),
                 epoch: site.row.epoch,
+                stream: site.end_of_log.stream.clone(),
                 primary: site.row.primary.clone(),
                 mode: site.row.mode,
                 open,
@@ -102,7 +103,11 @@ impl Loop {
                 Role::Starting { why: format!("closing: epoch {epoch} of {primary} has begun") }
             }
             Duty::Resync(why) => Role::Starting { why: format!("these data will be filled anew: {why}") },
-            Duty::Stop(why) => Role::Stopped { why: why.clone() },
+            Duty::BeginLife(why) => Role::Starting { why: format!("a new life is announced: {why}") },
+            Duty::Unproven(_) if self.adopts_these_data() => {
+                Role::Starting { why: "an operator has taken these data for the primary's".into() }
+            }
+            Duty::Stop(why) | Duty::Unproven(why) => Role::Stopped { why: why.clone() },
             Duty::BeginReinstatement => {
                 let phase = match self.may_reinstate() {
                     true => ReinstatePhase::Announcing,

@@ -10,7 +10,13 @@ fn at(offset: u64) -> Position {
 
 fn seen(epoch: u64, primary: &str, mode: Mode, end_of_log: Position) -> Snapshot {
     Snapshot {
-        row: Row { epoch: Epoch(epoch), primary: Site::new(primary), mode, token: 1 },
+        row: Row {
+            epoch: Epoch(epoch),
+            primary: Site::new(primary),
+            mode,
+            token: 1,
+            stream: end_of_log.stream.clone(),
+        },
         end_of_log,
         incarnation: Incarnation(0),
         seeding: false,
@@ -36,7 +42,13 @@ impl Bench {
     }
 
     fn ask(&mut self, number: u32) {
-        self.core.request(self.now_ms, BarrierRequest { epoch: Epoch(1), wait_ms: 5_000 }, number);
+        self.ask_in("s", number);
+    }
+
+    /// A request that began in this stream.
+    fn ask_in(&mut self, stream: &str, number: u32) {
+        let stream = StreamId(stream.into());
+        self.core.request(self.now_ms, BarrierRequest { epoch: Epoch(1), stream, wait_ms: 5_000 }, number);
     }
 
     /// One query and its answer.
@@ -216,10 +228,44 @@ fn a_log_that_goes_backwards_is_another_log_and_releases_nothing() {
     b.ask(4);
     b.query(&seen(1, "nhn", Mode::Sync, renamed.clone()));
     b.check(&[(4, IdentityChanged)]);
-    b.ask(5);
+    b.ask_in("new", 5);
     b.query(&seen(1, "nhn", Mode::Sync, renamed.clone()));
     b.core.watermark(&mark(1, renamed), &mut b.out);
     b.check(&[(5, Replicated)]);
+}
+
+#[test]
+fn a_request_that_began_in_another_stream_is_refused_whenever_it_is_asked_about() {
+    // A core that has seen nothing before, as after a restart: only the request itself can tell.
+    for mode in [Mode::Solo, Mode::Sync] {
+        let mut b = Bench::new();
+        b.ask_in("old", 1);
+        b.ask(2);
+        b.query(&seen(1, "nhn", mode, at(50)));
+        b.core.watermark(&mark(1, at(99)), &mut b.out);
+        let outcomes: Vec<_> = b.out.drain(..).map(|(number, reply)| (number, reply.outcome)).collect();
+        assert!(outcomes.contains(&(1, IdentityChanged)), "{outcomes:?}");
+        assert!(outcomes.iter().any(|(n, o)| *n == 2 && o.releases()), "{outcomes:?}");
+    }
+}
+
+#[test]
+fn a_row_that_was_written_in_another_stream_lets_nothing_out() {
+    // A node that lost the change to `sync` says `solo`; the lease runs, and the epoch is the right one.
+    let mut b = Bench::new();
+    let mut stale = seen(1, "nhn", Mode::Solo, at(50));
+    stale.row.stream = StreamId("of the node before".into());
+    b.ask(1);
+    b.query(&stale);
+    b.check(&[(1, IdentityChanged)]);
+    // Nor does it free those who wait by what its `solo` says.
+    b.ask(2);
+    b.query(&seen(1, "nhn", Mode::Sync, at(60)));
+    b.check(&[]);
+    b.now_ms += ASK_AGAIN_MS;
+    stale.end_of_log = at(70);
+    b.query(&stale);
+    b.check(&[(2, IdentityChanged)]);
 }
 
 #[test]

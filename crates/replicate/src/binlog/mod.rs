@@ -12,6 +12,7 @@ mod unpack;
 mod value;
 
 use futures_util::StreamExt;
+use model::StreamId;
 use mysql_async::{BinlogStream, BinlogStreamRequest, Conn, binlog::BinlogChecksumAlg, prelude::Queryable};
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -22,7 +23,7 @@ pub use self::{
 };
 use crate::{
     database::{DatabaseConfig, DatabaseError},
-    dialect,
+    dialect, stream,
     transaction::At,
 };
 
@@ -115,7 +116,28 @@ impl Log {
     /// Refuses by name a server whose settings would make the log unusable, and a place that the log does not
     /// have (any more).
     pub async fn open(database: &DatabaseConfig, from: At, at_end: AtEnd) -> Result<Log, LogError> {
+        Log::begin(database.open().await?, from, at_end).await
+    }
+
+    /// As [`open`](Self::open), if the log is that of `stream`: the place of another server's log, or the log of a server
+    /// whose row was written by another one, is not what was asked for, whatever stands there.
+    pub async fn open_in(
+        database: &DatabaseConfig,
+        stream: &StreamId,
+        from: At,
+        at_end: AtEnd,
+    ) -> Result<Log, LogError> {
         let mut conn = database.open().await?;
+        if !stream::is_here(&mut conn, stream).await? {
+            return Err(LogError::Another(format!(
+                "the server that answers is not the one that wrote {stream}: another one has taken its place, or the log \
+                 has a new name"
+            )));
+        }
+        Log::begin(conn, from, at_end).await
+    }
+
+    async fn begin(mut conn: Conn, from: At, at_end: AtEnd) -> Result<Log, LogError> {
         check_settings(&mut conn).await?;
         let charsets = charsets(&mut conn).await?;
         let file = find(&mut conn, from).await?;
@@ -134,11 +156,11 @@ impl Log {
             4
         });
         let request = if at_end == AtEnd::Stop { request.with_non_blocking() } else { request };
-        let stream = conn.get_binlog_stream(request).await?;
+        let events_of = conn.get_binlog_stream(request).await?;
         let (to, events) = mpsc::channel(EVENTS_WAITING_MAX);
         // In a task of its own, because the library may panic on bytes that no server writes: then only this
         // task ends, and the reading with an error.
-        let reader = tokio::spawn(hand_over(stream, to));
+        let reader = tokio::spawn(hand_over(events_of, to));
         Ok(Log { assembler, events, reader, stamp: Stamp::default() })
     }
 

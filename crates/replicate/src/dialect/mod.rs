@@ -26,6 +26,11 @@ pub struct Dialect {
     pub(crate) before_stream: &'static str,
     /// An expression for the GTID of this session's last transaction; `''` if the server tells none.
     pub(crate) last_gtid: &'static str,
+    /// An expression for what tells this server from every other that could take its place: at most 16 characters, none
+    /// of them a `-`.
+    pub(crate) server: &'static str,
+    /// The privileges by which an account may set `read_only` and is exempt from it.
+    pub(crate) may_set_read_only: &'static [&'static str],
     /// Whether the server tells which transactions stand before a place of its log (`BINLOG_GTID_POS`).
     pub(crate) tells_gtids_of_places: bool,
     /// The hosts of the account `?`, and whether each is locked.

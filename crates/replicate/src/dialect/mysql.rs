@@ -24,6 +24,8 @@ pub(super) const DIALECT: Dialect = Dialect {
     collations: &["SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATIONS WHERE ID IS NOT NULL"],
     before_stream: "SET @master_heartbeat_period = 1000000000, @source_heartbeat_period = 1000000000",
     last_gtid: "''",
+    may_set_read_only: &["SYSTEM_VARIABLES_ADMIN", "CONNECTION_ADMIN"],
+    server: "LEFT(SHA1(@@global.server_uuid), 16)",
     tells_gtids_of_places: false,
     account_locks: "SELECT Host, account_locked = 'Y' FROM mysql.user WHERE User = ?",
     not_replicable: "SELECT CONCAT('JSON column ', table_schema, '.', table_name, '.', column_name) \

@@ -7,11 +7,14 @@ use model::{
 };
 
 use super::*;
+use crate::row::RowIs;
 
 /// Register and row as the real ones behave, and what is needed to check the one invariant.
 struct World {
     register: Register,
     row: Row,
+    /// The stream of the server that answers.
+    here: StreamId,
     /// The end of the primary's log.
     log: u64,
     /// The standby holds everything before this.
@@ -24,15 +27,20 @@ fn site() -> Site {
     Site::new("nhn")
 }
 
+fn stream() -> StreamId {
+    StreamId("s".into())
+}
+
 fn at(offset: u64) -> Position {
-    Position { stream: StreamId("s".into()), file: 1, offset }
+    Position { stream: stream(), file: 1, offset }
 }
 
 impl World {
     fn new(register: Mode, row: Mode) -> World {
         World {
             register: Register { mode: register, version: 7, ..Register::first(site(), 0) },
-            row: Row { epoch: Epoch(1), primary: site(), mode: row, token: 100 },
+            row: Row { epoch: Epoch(1), primary: site(), mode: row, token: 100, stream: stream() },
+            here: stream(),
             log: 10,
             standby: 10,
             answered: 10,
@@ -91,7 +99,10 @@ impl World {
     /// Does what the machine wants and says how it went.
     fn act(&mut self, effect: Effect) -> Event {
         let result = match effect {
-            Effect::Read => Event::Read { register: self.register.clone(), row: self.row.clone() },
+            Effect::Read => {
+                let (register, row) = (self.register.clone(), self.row.clone());
+                Event::Read { register, row, here: self.here.clone() }
+            }
             Effect::Cas(CasRequest { expected_version, record }) => {
                 assert_eq!(record.version, expected_version + 1);
                 if self.register.version == expected_version {
@@ -101,15 +112,15 @@ impl World {
                     Event::CasAnswered(CasReply::Stale(self.register.clone()))
                 }
             }
-            Effect::RowToSolo { epoch, token } => {
-                if self.row.epoch == epoch && self.row.primary == site() && self.row.token == token {
+            Effect::RowToSolo { epoch, stream, token } => {
+                if RowIs::for_solo(epoch, &site(), &stream, token).holds(&self.row, &self.here) {
                     self.set_row(Mode::Solo)
                 } else {
                     Event::RowNotMatched
                 }
             }
-            Effect::RowToSync { epoch } => {
-                if self.row.epoch == epoch && self.row.primary == site() {
+            Effect::RowToSync { epoch, stream } => {
+                if RowIs::for_sync(epoch, &site(), &stream).holds(&self.row, &self.here) {
                     self.set_row(Mode::Sync)
                 } else {
                     Event::RowNotMatched
@@ -432,5 +443,43 @@ fn two_machines_interleaved_in_every_way_never_break_the_invariant() {
             }
             world.write();
         }
+    }
+}
+
+/// What a server holds that takes the primary's place and has lost the row's last change.
+fn another_server(world: &mut World, lost: Row) {
+    world.row = lost;
+    world.here = StreamId("of another server".into());
+}
+
+#[test]
+fn an_attempt_at_solo_dies_with_its_stream_though_the_token_that_it_read_comes_back() {
+    let mut world = World::new(Mode::Sync, Mode::Sync);
+    let (mut machine, now_ms) = lost(&mut world);
+    let read = machine.step(now_ms, Event::Tick).unwrap();
+    let before = world.row.clone();
+    let event = world.act(read);
+    let cas = machine.step(now_ms, event).unwrap();
+    let event = world.act(cas);
+    let row = machine.step(now_ms, event).unwrap();
+    assert!(matches!(row, Effect::RowToSolo { .. }), "{row:?}");
+    // Another instance sets the row to `sync` meanwhile; then a server that lacks that change takes the place.
+    world.set_row(Mode::Sync);
+    another_server(&mut world, before.clone());
+    assert!(matches!(world.act(row), Event::RowNotMatched));
+    assert_eq!(world.row, before, "the row of the other server is as it was");
+}
+
+#[test]
+fn no_attempt_begins_on_a_row_that_another_server_wrote() {
+    // With the row as it was, and with one that has lost the change to `sync`.
+    for mode in [Mode::Sync, Mode::Solo] {
+        let mut world = World::new(Mode::Sync, Mode::Sync);
+        let (mut machine, now_ms) = lost(&mut world);
+        let held = Row { mode, ..world.row.clone() };
+        another_server(&mut world, held.clone());
+        let effect = machine.step(now_ms, Event::Tick);
+        assert_eq!(finish(&mut world, &mut machine, now_ms, effect), ["read"], "neither record is moved");
+        assert_eq!((world.register.mode, &world.row), (Mode::Sync, &held));
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     database::{DatabaseConfig, DatabaseError},
     filter::{APPLICATIONS_SQL, Filter},
     link::{ALIVE_EVERY, Sender, frame::Down},
+    stream::is_here,
     transaction::{At, Change},
 };
 
@@ -29,6 +30,10 @@ pub(super) async fn send(
     sender: &mut Sender,
 ) -> Result<(), ShipError> {
     let mut conn = database.open_with(vec!["SET character_set_results = NULL".to_owned()]).await?;
+    if !is_here(&mut conn, stream).await? {
+        // The agent will see it at its next look; until then nothing is copied from here.
+        return Err(DatabaseError::Lost(format!("the server that answers is not the one of {stream}")).into());
+    }
     refuse_what_cannot_travel(&mut conn).await?;
     loop {
         let at = end_of_log(&mut conn).await?;

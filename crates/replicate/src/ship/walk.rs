@@ -6,6 +6,7 @@
 //!
 //! Always true here: a chunk is sent behind everything that its snapshot shows and before everything that it does not.
 
+use model::StreamId;
 use mysql_async::prelude::Queryable;
 use tokio::task::JoinHandle;
 
@@ -19,6 +20,7 @@ use crate::{
     },
     database::{DatabaseConfig, DatabaseError},
     link::frame::Up,
+    stream::is_here,
     transaction::{At, Table, Value},
 };
 
@@ -39,6 +41,7 @@ const MAKE_A_COMMIT: &str =
 #[derive(Debug)]
 pub(super) struct Walker {
     database: DatabaseConfig,
+    stream: StreamId,
     reader: Option<Reader>,
     walk: Option<Walking>,
     due: Option<Due>,
@@ -78,8 +81,8 @@ struct Read {
 }
 
 impl Walker {
-    pub(super) fn new(database: DatabaseConfig) -> Walker {
-        Walker { database, reader: None, walk: None, due: None, early: 0 }
+    pub(super) fn new(database: DatabaseConfig, stream: StreamId) -> Walker {
+        Walker { database, stream, reader: None, walk: None, due: None, early: 0 }
     }
 
     /// Takes what the peer asks.
@@ -113,7 +116,14 @@ impl Walker {
         let Some(walking) = &self.walk else { return Ok(true) };
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => read::open(&self.database).await?,
+            None => {
+                let mut fresh = read::open(&self.database).await?;
+                if !is_here(&mut fresh.conn, &self.stream).await? {
+                    let why = format!("the server that answers is not the one of {}", self.stream);
+                    return Err(DatabaseError::Lost(why).into());
+                }
+                fresh
+            }
         };
         reader.conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
         let at = snapshot_place(&mut reader).await?;

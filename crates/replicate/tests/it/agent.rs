@@ -8,7 +8,7 @@ use cloud::local::{
     scratch::Scratch,
 };
 use model::{
-    BarrierOutcome, BarrierReply, BarrierRequest, Epoch, Mode, Register, Serving, Site,
+    BarrierOutcome, BarrierReply, BarrierRequest, Epoch, Mode, Register, Serving, Site, StreamId,
     agent::{
         AgentStatus, Fence, FenceReply, FenceRequest, ProbeReply, PromoteReply, PromoteRequest,
         ReinstatePhase, ReinstateReply, Role, SeedReply, StandbyPhase, VerifyRequest, VerifyRun,
@@ -32,33 +32,33 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::support::{APPLICATION, MemoryRegister, application, aws, database, nhn, until};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every pair trusts the same authority.
 static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| Authority::new().unwrap());
 
 /// One site: its server and its agent.
-struct SiteBed {
-    server: Scratch,
+pub(crate) struct SiteBed {
+    pub(crate) server: Scratch,
     /// The agent's data folder.
     data: PathBuf,
-    policy: Policy,
+    pub(crate) policy: Policy,
     link: SocketAddr,
     admin: SocketAddr,
-    client: Client,
+    pub(crate) client: Client,
     agent: Option<(Shutdown, JoinHandle<()>)>,
 }
 
 /// Both sites of a lab of its own, and the register between them. Agents are started by the test.
-struct Pair {
-    nhn: SiteBed,
-    aws: SiteBed,
-    register: MemoryRegister,
+pub(crate) struct Pair {
+    pub(crate) nhn: SiteBed,
+    pub(crate) aws: SiteBed,
+    pub(crate) register: MemoryRegister,
     _number: LabNumber,
 }
 
 impl Pair {
-    async fn new() -> Pair {
+    pub(crate) async fn new() -> Pair {
         let number = lab_number::claim().unwrap();
         let nhn_bed = SiteBed::new(&number, 10).await;
         let aws_bed = SiteBed::new(&number, 20).await;
@@ -66,7 +66,7 @@ impl Pair {
         Pair { nhn: nhn_bed, aws: aws_bed, register, _number: number }
     }
 
-    async fn start(&mut self, site: &Site) {
+    pub(crate) async fn start(&mut self, site: &Site) {
         let (here, peer) =
             if *site == nhn() { (&mut self.nhn, self.aws.link) } else { (&mut self.aws, self.nhn.link) };
         here.start(site.clone(), peer, &self.register).await;
@@ -110,32 +110,38 @@ impl SiteBed {
         self.agent = Some((shutdown, agent));
     }
 
-    async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         if let Some((shutdown, agent)) = self.agent.take() {
             shutdown.cancel();
             agent.await.unwrap();
         }
     }
 
-    async fn status(&self) -> AgentStatus {
+    pub(crate) async fn status(&self) -> AgentStatus {
         self.client.get("/v1/status", PATIENCE).await.unwrap()
     }
 
-    async fn serving(&self) -> Serving {
+    pub(crate) async fn serving(&self) -> Serving {
         self.client.get("/v1/serving?wait_ms=30000", PATIENCE).await.unwrap()
     }
 
-    async fn barrier(&self, epoch: u64) -> BarrierReply {
-        let request = BarrierRequest { epoch: Epoch(epoch), wait_ms: 20_000 };
+    pub(crate) async fn barrier(&self, epoch: u64) -> BarrierReply {
+        let stream = self.serving().await.stream;
+        self.barrier_in(epoch, stream).await
+    }
+
+    /// For a request that began in this stream.
+    pub(crate) async fn barrier_in(&self, epoch: u64, stream: StreamId) -> BarrierReply {
+        let request = BarrierRequest { epoch: Epoch(epoch), stream, wait_ms: 20_000 };
         self.client.post("/v1/barrier", &request, PATIENCE).await.unwrap()
     }
 
-    async fn promote(&self, epoch: u64) -> PromoteReply {
+    pub(crate) async fn promote(&self, epoch: u64) -> PromoteReply {
         let request = PromoteRequest { epoch: Epoch(epoch) };
         self.client.post("/v1/promote", &request, PATIENCE).await.unwrap()
     }
 
-    async fn becomes(&self, what: &str, is: impl Fn(&AgentStatus) -> bool) -> AgentStatus {
+    pub(crate) async fn becomes(&self, what: &str, is: impl Fn(&AgentStatus) -> bool) -> AgentStatus {
         let mut last = None;
         let found = tokio::time::timeout(Duration::from_secs(60), async {
             loop {
@@ -152,7 +158,7 @@ impl SiteBed {
         found.unwrap_or_else(|_| panic!("never became {what}; last: {last:#?}"))
     }
 
-    async fn is_open_primary(&self, epoch: u64) -> AgentStatus {
+    pub(crate) async fn is_open_primary(&self, epoch: u64) -> AgentStatus {
         self.becomes("an open primary", |s| {
             s.role == Role::Primary
                 && s.fence == Fence::Open

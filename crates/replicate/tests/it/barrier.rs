@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use model::{BarrierOutcome, BarrierReply, BarrierRequest, Epoch, Incarnation, Mode, Watermark};
+use model::{BarrierOutcome, BarrierReply, BarrierRequest, Epoch, Incarnation, Mode, StreamId, Watermark};
 use mysql_async::prelude::Queryable;
 use replicate::{
     barrier::{self, Barrier, Inputs, Lease},
@@ -22,6 +22,8 @@ struct Bench {
     row_changes: watch::Sender<u64>,
     log_begun_anew: watch::Receiver<u64>,
     metrics: Arc<ReplicateMetrics>,
+    /// In which a request that is asked about began.
+    stream: StreamId,
     shutdown: Shutdown,
 }
 
@@ -30,8 +32,9 @@ impl Bench {
     async fn new(mode: Mode) -> Bench {
         let bed = Bed::new().await;
         let mut conn = bed.born(1, nhn(), 0).await;
+        let stream = row::snapshot(&mut conn).await.unwrap().end_of_log.stream;
         if mode == Mode::Sync {
-            assert!(row::to_sync(&mut conn, Epoch(1), &nhn()).await.unwrap());
+            assert!(row::to_sync(&mut conn, Epoch(1), &nhn(), &stream).await.unwrap());
         }
         conn.query_drop("CREATE DATABASE IF NOT EXISTS ticketing").await.unwrap();
         conn.query_drop("CREATE TABLE ticketing.t (id INT AUTO_INCREMENT PRIMARY KEY)").await.unwrap();
@@ -52,12 +55,17 @@ impl Bench {
         };
         let shutdown = Shutdown::new();
         tokio::spawn(barrier::run(inbox, inputs, shutdown.clone()));
-        Bench { bed, barrier, watermarks, leases, row_changes, log_begun_anew, metrics, shutdown }
+        Bench { bed, barrier, watermarks, leases, row_changes, log_begun_anew, metrics, stream, shutdown }
     }
 
     fn ask(&self) -> impl Future<Output = BarrierReply> + Send + 'static {
         let barrier = self.barrier.clone();
-        async move { barrier.ask(BarrierRequest { epoch: Epoch(1), wait_ms: 60_000 }).await }
+        let request = self.request();
+        async move { barrier.ask(request).await }
+    }
+
+    fn request(&self) -> BarrierRequest {
+        BarrierRequest { epoch: Epoch(1), stream: self.stream.clone(), wait_ms: 60_000 }
     }
 
     /// The standby has applied everything that is in the log now.
@@ -105,7 +113,7 @@ async fn a_changed_epoch_ends_those_who_wait_and_a_move_to_solo_frees_them() {
     bench.leases.send_replace(Some(Lease { epoch: Epoch(1), asked_ms: Boot::now().as_ms() }));
     let waits = tokio::spawn(bench.ask());
     bench.held(1).await;
-    assert!(row::to_solo(&mut conn, Epoch(1), &nhn(), token).await.unwrap());
+    assert!(row::to_solo(&mut conn, Epoch(1), &nhn(), &bench.stream, token).await.unwrap());
     bench.row_changes.send_modify(|n| *n += 1);
     let outcome = waits.await.unwrap().outcome;
     assert!(
@@ -113,7 +121,7 @@ async fn a_changed_epoch_ends_those_who_wait_and_a_move_to_solo_frees_them() {
         "{outcome:?}"
     );
 
-    assert!(row::to_sync(&mut conn, Epoch(1), &nhn()).await.unwrap());
+    assert!(row::to_sync(&mut conn, Epoch(1), &nhn(), &bench.stream).await.unwrap());
     let waits = tokio::spawn(bench.ask());
     bench.held(1).await;
     // Nobody tells the barrier: it looks again by itself while somebody waits.
@@ -150,10 +158,46 @@ async fn a_log_that_begins_anew_is_an_unknown_answer() {
     let old = row::snapshot(&mut conn).await.unwrap().end_of_log.stream;
     assert!(row::new_stream(&mut conn, &old).await.unwrap());
     bench.standby_catches_up().await;
+    assert_eq!(
+        bench.ask().await.outcome,
+        BarrierOutcome::IdentityChanged,
+        "what began in the old one stays unknown"
+    );
+    bench.stream = row::snapshot(&mut conn).await.unwrap().end_of_log.stream;
+    bench.standby_catches_up().await;
     until("answers in the new log", async || {
         (bench.ask().await.outcome == BarrierOutcome::Replicated).then_some(())
     })
     .await;
+}
+
+/// Another server takes the place of the one that wrote the row: with its data, but it is another one. A server's number
+/// is what tells it from another, so a changed number is just that.
+#[tokio::test]
+async fn another_server_with_the_same_row_lets_nothing_out_in_either_mode() {
+    for mode in [Mode::Sync, Mode::Solo] {
+        let mut bench = Bench::new(mode).await;
+        bench.leases.send_replace(Some(Lease { epoch: Epoch(1), asked_ms: Boot::now().as_ms() }));
+        bench.standby_catches_up().await;
+        assert!(bench.ask().await.outcome.releases());
+        let mut conn = bench.bed.agent().await;
+        let token = row::snapshot(&mut conn).await.unwrap().row.token;
+        bench.bed.becomes_another_server().await;
+        bench.standby_catches_up().await;
+        assert_eq!(bench.ask().await.outcome, BarrierOutcome::IdentityChanged);
+        // Neither for a request that begins now: what the row says was said by the other server.
+        let old = bench.stream.clone();
+        bench.stream = row::snapshot(&mut conn).await.unwrap().end_of_log.stream;
+        assert_ne!(old, bench.stream);
+        assert_eq!(bench.ask().await.outcome, BarrierOutcome::IdentityChanged);
+
+        // And its mode is not moved, by whichever name of the log.
+        for stream in [&old, &bench.stream] {
+            assert!(!row::to_solo(&mut conn, Epoch(1), &nhn(), stream, token).await.unwrap());
+            assert!(!row::to_sync(&mut conn, Epoch(1), &nhn(), stream).await.unwrap());
+            assert!(!row::new_stream(&mut conn, stream).await.unwrap());
+        }
+    }
 }
 
 #[tokio::test]
@@ -177,10 +221,10 @@ async fn thousands_share_few_queries() {
     let began = Boot::now();
     let mut asks = JoinSet::new();
     for _ in 0..200 {
-        let barrier = bench.barrier.clone();
+        let (barrier, request) = (bench.barrier.clone(), bench.request());
         asks.spawn(async move {
             for _ in 0..50 {
-                let reply = barrier.ask(BarrierRequest { epoch: Epoch(1), wait_ms: 60_000 }).await;
+                let reply = barrier.ask(request.clone()).await;
                 assert_eq!(reply.outcome, BarrierOutcome::Replicated);
             }
         });

@@ -7,6 +7,7 @@
 )]
 
 mod agent;
+mod another_server;
 mod barrier;
 mod canary;
 mod check;
@@ -27,5 +28,6 @@ mod promote;
 mod property;
 mod reinstate;
 mod seeding;
+mod shipping;
 mod support;
 mod verifying;

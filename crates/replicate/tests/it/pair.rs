@@ -212,6 +212,11 @@ impl Pair {
         }
     }
 
+    /// Who the agent of a half is on the link.
+    pub(crate) fn identity(&self, of: &Half) -> link::Identity {
+        self.authority.identity(&of.site).unwrap()
+    }
+
     /// `from` ships in `epoch`.
     pub(crate) async fn ship(&self, from: &Half, epoch: u64) -> Shipping {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

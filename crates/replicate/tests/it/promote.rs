@@ -113,6 +113,19 @@ async fn a_refusal_is_for_ever() {
 }
 
 #[tokio::test]
+async fn a_standby_whose_place_another_server_took_is_refused() {
+    let bed = Bed::new().await;
+    let mut conn = bed.born(1, aws(), 4).await;
+    attach(&mut conn, 1, None).await;
+    bed.becomes_another_server().await;
+    let named = register(9, 2, nhn(), 4);
+    let reply = ask(&mut conn, 2, &named).await;
+    assert!(matches!(&reply, PromoteReply::Refused { why } if why.contains("another server")), "{reply:?}");
+    let again = ask(&mut conn, 2, &named).await;
+    assert!(matches!(again, PromoteReply::Refused { .. }), "the refusal has named the log: {again:?}");
+}
+
+#[tokio::test]
 async fn an_old_primarys_data_are_neither_promoted_nor_closed_by_a_refusal() {
     let bed = Bed::new().await;
     let mut conn = bed.born(1, nhn(), 0).await;

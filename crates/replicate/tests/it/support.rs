@@ -7,6 +7,7 @@ use std::{
 
 use cloud::local::{
     lab_number::{self, LabNumber},
+    mariadb::DRILL_USER,
     scratch::Scratch,
 };
 use model::{
@@ -56,6 +57,16 @@ impl Bed {
         self.database().open().await.unwrap()
     }
 
+    /// A session of an administrator's account.
+    pub(crate) async fn operator(&self) -> Conn {
+        operator(&self.server).await
+    }
+
+    /// As if a managed database's own failover had put another server in this one's place, with the same data.
+    pub(crate) async fn becomes_another_server(&self) {
+        becomes_another_server(&self.server).await;
+    }
+
     pub(crate) async fn application(&self) -> Result<Conn, mysql_async::Error> {
         application(&self.server).await
     }
@@ -76,6 +87,14 @@ pub(crate) fn database(server: &Scratch) -> DatabaseConfig {
         user: "ghostlight".into(),
         password: Secret::new(Scratch::AGENT_PASSWORD),
     }
+}
+
+pub(crate) async fn becomes_another_server(server: &Scratch) {
+    operator(server).await.query_drop("SET GLOBAL server_id = @@global.server_id + 1000").await.unwrap();
+}
+
+async fn operator(server: &Scratch) -> Conn {
+    DatabaseConfig { user: DRILL_USER.into(), ..database(server) }.open().await.unwrap()
 }
 
 /// A session of the application's account.

@@ -60,6 +60,8 @@ impl Agent {
                 let ours = look.site.as_ref().is_some_and(|s| s.row.primary == site(self.site));
                 (!ours && !closed).then_some(Act::Close)
             }
+            // No server here ever takes another one's place.
+            Duty::BeginLife(_) | Duty::Unproven(_) => None,
             Duty::Wait(_) | Duty::Found | Duty::BeginStandby => None,
         }
     }

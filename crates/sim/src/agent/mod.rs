@@ -442,6 +442,7 @@ impl Agent {
         let serving = Serving {
             site: site(self.site),
             epoch: here.row.epoch,
+            stream: here.end_of_log.stream.clone(),
             primary: here.row.primary.clone(),
             mode: here.row.mode,
             open,
@@ -464,10 +465,10 @@ impl Agent {
         match &self.duty {
             Duty::Primary(_) => Role::Primary,
             Duty::AwaitPromotion => Role::Promoting,
-            Duty::Wait(why) | Duty::Resync(why) => Role::Starting { why: why.clone() },
+            Duty::Wait(why) | Duty::Resync(why) | Duty::BeginLife(why) => Role::Starting { why: why.clone() },
             Duty::Found | Duty::FenceSelf { .. } => Role::Starting { why: "closing".into() },
             Duty::BeginStandby => Role::Standby { phase: StandbyPhase::Connecting },
-            Duty::Stop(why) => Role::Stopped { why: why.clone() },
+            Duty::Stop(why) | Duty::Unproven(why) => Role::Stopped { why: why.clone() },
             Duty::BeginReinstatement | Duty::Reinstate(_) => Role::Reinstating {
                 phase: ReinstatePhase::Undoing,
                 transactions: 0,

@@ -116,14 +116,15 @@ impl Agent {
                 mode.doing = Doing::Register;
                 self.calls.ask(ctx, Who::Register, Ask::Cas(request), REGISTER_TIMEOUT_MS, purpose);
             }
-            Effect::RowToSolo { epoch, token } => {
+            Effect::RowToSolo { epoch, stream, token } => {
                 mode.doing = Doing::Row;
-                let sql = Sql::SetMode { mode: model::Mode::Solo, epoch, token: Some(token) };
+                let sql = Sql::SetMode { mode: model::Mode::Solo, epoch, stream, token: Some(token) };
                 self.sql(ctx, sql, purpose);
             }
-            Effect::RowToSync { epoch } => {
+            Effect::RowToSync { epoch, stream } => {
                 mode.doing = Doing::Row;
-                self.sql(ctx, Sql::SetMode { mode: model::Mode::Sync, epoch, token: None }, purpose);
+                let sql = Sql::SetMode { mode: model::Mode::Sync, epoch, stream, token: None };
+                self.sql(ctx, sql, purpose);
             }
         }
     }
@@ -137,7 +138,7 @@ impl Agent {
                 return;
             }
             (Doing::ReadingRow(register), Some(Answer::Sql(SqlAnswer::Snapshot(seen)))) => {
-                Event::Read { register, row: seen.row }
+                Event::Read { register, row: seen.row, here: seen.end_of_log.stream }
             }
             (Doing::Register, Some(Answer::Cas(reply))) => Event::CasAnswered(reply),
             (Doing::Row, Some(Answer::Sql(SqlAnswer::Changed(after)))) => {

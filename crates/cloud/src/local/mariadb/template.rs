@@ -21,14 +21,15 @@ use crate::local::program::find;
 pub const AGENT_USER: &str = "ghostlight";
 /// The application's account, which the fence locks. It is made locked.
 pub const APPLICATION_USER: &str = "ticketing";
-/// An account for drills, with the agent's password: it may delete binary logs, as an operator or a retention does.
+/// An account for drills, with the agent's password: it may delete binary logs, as an operator or a retention does, and
+/// make a server another one by giving it another number.
 pub const DRILL_USER: &str = "ghostlight_drill";
 /// The only schema that the application's account may touch.
 pub const APPLICATION_DATABASE: &str = "ticketing";
 
 /// Exactly what the agent does: read the log, apply any table's changes and any table's DDL, lock the
-/// application's account, end its sessions, take a consistent snapshot.
-const AGENT_PRIVILEGES: &str = "REPLICATION SLAVE, BINLOG MONITOR, CONNECTION ADMIN, PROCESS, CREATE USER, RELOAD, \
+/// application's account, end its sessions, set `read_only` and go on writing, take a consistent snapshot.
+const AGENT_PRIVILEGES: &str = "REPLICATION SLAVE, BINLOG MONITOR, CONNECTION ADMIN, READ ONLY ADMIN, PROCESS, CREATE USER, RELOAD, \
      SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, TRIGGER, CREATE VIEW, SHOW VIEW, \
      CREATE ROUTINE, ALTER ROUTINE, EXECUTE, EVENT, LOCK TABLES";
 
@@ -216,7 +217,8 @@ impl Accounts {
              CREATE USER '{AGENT_USER}'@'%' IDENTIFIED BY {agent};\n\
              GRANT {AGENT_PRIVILEGES} ON *.* TO '{AGENT_USER}'@'%';\n\
              CREATE USER '{DRILL_USER}'@'%' IDENTIFIED BY {agent};\n\
-             GRANT BINLOG ADMIN, BINLOG MONITOR, RELOAD ON *.* TO '{DRILL_USER}'@'%';\n\
+             GRANT BINLOG ADMIN, BINLOG MONITOR, RELOAD, REPLICATION MASTER ADMIN ON *.* TO '{DRILL_USER}'@'%';\n\
+             GRANT CREATE USER, READ ONLY ADMIN ON *.* TO '{DRILL_USER}'@'%' WITH GRANT OPTION;\n\
              CREATE USER '{APPLICATION_USER}'@'%' IDENTIFIED BY {application} ACCOUNT LOCK;\n\
              GRANT ALL PRIVILEGES ON `{APPLICATION_DATABASE}`.* TO '{APPLICATION_USER}'@'%';\n"
         ))

@@ -88,9 +88,7 @@ pub(super) async fn attach(replica: &Node, from: &Mark) -> Result<(), Aborted> {
     const WHAT: &str = "making the replica a standby";
     let mut conn = replica.admin().await?;
     let Position { stream, file, offset } = &from.position;
-    conn.exec_drop("UPDATE ghostlight.site SET stream=?", (schema::new_stream().0,))
-        .await
-        .map_err(because(WHAT))?;
+    schema::name_anew(&mut conn).await.map_err(because(WHAT))?;
     conn.exec_drop(
         "INSERT INTO ghostlight.applied (stream, file, `offset`, origin, epoch) VALUES (?, ?, ?, ?, ?)",
         (&stream.0, file, offset, Cloud::Nhn.name(), EPOCH.0),

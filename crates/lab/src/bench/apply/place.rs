@@ -147,7 +147,10 @@ impl Place {
     pub(super) async fn source(&self, base: &Base) -> Result<(Node, Mark), Aborted> {
         let node =
             self.start(&base.template, "source", Cloud::Nhn, 2, sized(settings::arguments(None))).await?;
-        let mark = mark(&mut node.admin().await?).await?;
+        let mut conn = node.admin().await?;
+        // A copy of the base is another server, and its row says so: its log begins a life of its own.
+        schema::name_anew(&mut conn).await.map_err(because("naming the source's log"))?;
+        let mark = mark(&mut conn).await?;
         Ok((node, mark))
     }
 

@@ -11,7 +11,7 @@ use std::{
 use axum::{Json, Router, extract::Query, routing::get};
 use cloud::local::lab_number::{self, LabNumber};
 use model::{
-    Epoch, Mode, Serving, Site,
+    Epoch, Mode, Serving, Site, StreamId,
     gateway::{GatewayStatus, TargetState},
 };
 use runtime::{admin::Client, clock::Boot, metrics::Metrics, process::Shutdown, secret::Secret};
@@ -391,5 +391,6 @@ async fn serving(Query(known): Query<Known>) -> Json<Serving> {
         sleep(Duration::from_millis(known.wait_ms.unwrap_or(0))).await;
     }
     let site = Site::new("nhn");
-    Json(Serving { primary: site.clone(), site, epoch: Epoch(1), mode: Mode::Sync, open: true })
+    let stream = StreamId("bench".into());
+    Json(Serving { primary: site.clone(), site, epoch: Epoch(1), stream, mode: Mode::Sync, open: true })
 }

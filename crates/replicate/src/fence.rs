@@ -10,15 +10,18 @@
 //! A switchover closes a *primary* for its intent, and notes which ([`close_for`]); letting the application in again
 //! names the intent that it belongs to ([`open`]) and does nothing if the primary has been closed for another one since.
 //! So an agent that was paused between "the register holds no intent" and the account never opens what the next
-//! switchover has closed. Both take the same named lock of the server, because a change of an account cannot be part of a
-//! transaction.
+//! switchover has closed.
+//!
+//! A change of an account cannot be part of a transaction. So who opens and who closes take turns by a named lock of the
+//! server, and who opens reads the row within his turn: it must still say that this site is primary in the epoch for which
+//! he opens. Who closes does not wait long for him: an agent that stands still keeps its turn until its session is ended.
 
 mod read_only;
 
 use std::time::Duration;
 
 use model::{
-    Site,
+    Epoch, Site,
     agent::{Fence, FenceReply, FenceRequest},
 };
 use mysql_async::{Conn, prelude::Queryable};
@@ -30,6 +33,8 @@ use crate::{database::DatabaseError, dialect, row};
 const SESSIONS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two looks at the sessions.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Who closes waits so long for the turn of another, in whole seconds as the server counts them.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A fence that has not come anywhere yet.
 pub const NOTHING_DONE: FenceReply = FenceReply {
@@ -76,11 +81,14 @@ pub async fn fence(
 /// Locks the account, ends its sessions and sets `read_only` where that can be set, whatever the row says. For databases
 /// that are not a primary's.
 pub async fn close(conn: &mut Conn, application: &str) -> Result<FenceReply, DatabaseError> {
+    take_turn_from(conn).await?;
     let closed = keep_out(conn, application).await?;
+    end_turn(conn).await?;
     // Behind the rest, because it may wait for what is still committing.
     Ok(FenceReply { read_only: Some(read_only::set(conn).await?), ..closed })
 }
 
+/// Within the caller's turn.
 async fn keep_out(conn: &mut Conn, application: &str) -> Result<FenceReply, DatabaseError> {
     set_lock(conn, application, true).await?;
     let (killed, left) = end_sessions(conn, application, &[]).await?;
@@ -103,7 +111,7 @@ async fn keep_out(conn: &mut Conn, application: &str) -> Result<FenceReply, Data
 /// Keeps the application out of a primary, for the switchover with this intent. The server goes on taking writes: a
 /// switchover that is given up opens again within moments.
 pub async fn close_for(conn: &mut Conn, application: &str, intent: u64) -> Result<FenceReply, DatabaseError> {
-    take_turn(conn).await?;
+    take_turn_from(conn).await?;
     // A request that comes late is of an older intent: the mark stays the newer one's.
     conn.exec_drop(
         "INSERT INTO ghostlight.closed (id, intent) VALUES (1, ?)
@@ -126,15 +134,19 @@ pub async fn closed_for(conn: &mut Conn) -> Result<Option<u64>, DatabaseError> {
     }
 }
 
-/// Lets the application in, if this database is closed for `closed_for` and for nothing else. Whether it did. Only a
-/// primary's database does, after its row says so.
+/// Lets the application in, if the row says that `site` is primary in `epoch`, and this database is closed for
+/// `closed_for` and for nothing else. Whether it did.
 pub async fn open(
     conn: &mut Conn,
+    (site, epoch): (&Site, Epoch),
     application: &str,
     closed_for: Option<u64>,
 ) -> Result<bool, DatabaseError> {
     take_turn(conn).await?;
-    let named = self::closed_for(conn).await? == closed_for;
+    // Read within the turn: who closes raises the row first and takes the turn then, so he is seen here or comes behind.
+    let here = row::read(conn).await?;
+    let is_primary = here.is_some_and(|here| here.row.epoch == epoch && here.row.primary == *site);
+    let named = is_primary && self::closed_for(conn).await? == closed_for;
     if named {
         read_only::lift(conn).await?;
         set_lock(conn, application, false).await?;
@@ -154,15 +166,34 @@ pub(crate) async fn forget_closed(conn: &mut Conn) -> Result<(), DatabaseError> 
 
 /// One at a time, of all agents of this site. The server ends the turn with the connection, behind what runs on it.
 async fn take_turn(conn: &mut Conn) -> Result<(), DatabaseError> {
-    let seconds = SESSIONS_TIMEOUT.as_secs();
-    let got: Option<Option<u8>> =
-        conn.query_first(format!("SELECT GET_LOCK('ghostlight.account', {seconds})")).await?;
-    match got.flatten() {
-        Some(1) => Ok(()),
-        _ => Err(DatabaseError::Lost(format!(
-            "another agent has been opening or closing this database for {seconds} s; it is tried again"
+    match get_turn(conn, SESSIONS_TIMEOUT).await? {
+        true => Ok(()),
+        false => Err(DatabaseError::Lost(format!(
+            "another agent has been opening or closing this database for {} s; it is tried again",
+            SESSIONS_TIMEOUT.as_secs()
         ))),
     }
+}
+
+/// The same for who closes: he ends the session of one that keeps its turn. What that one was about to change has then
+/// happened before this turn, or never does.
+async fn take_turn_from(conn: &mut Conn) -> Result<(), DatabaseError> {
+    if get_turn(conn, PATIENCE).await? {
+        return Ok(());
+    }
+    let holder: Option<Option<u64>> = conn.query_first("SELECT IS_USED_LOCK('ghostlight.account')").await?;
+    if let Some(id) = holder.flatten() {
+        tracing::warn!(session = id, "an agent keeps its turn at this database's account: its session is ended");
+        kill(conn, id).await?;
+    }
+    take_turn(conn).await
+}
+
+async fn get_turn(conn: &mut Conn, wait: Duration) -> Result<bool, DatabaseError> {
+    let seconds = wait.as_secs();
+    let got: Option<Option<u8>> =
+        conn.query_first(format!("SELECT GET_LOCK('ghostlight.account', {seconds})")).await?;
+    Ok(got.flatten() == Some(1))
 }
 
 async fn end_turn(conn: &mut Conn) -> Result<(), DatabaseError> {
@@ -234,14 +265,20 @@ pub async fn end_sessions(conn: &mut Conn, user: &str, spare: &[u32]) -> Result<
             if told.contains(&id) {
                 continue;
             }
-            match conn.query_drop(format!("KILL {id}")).await {
-                Ok(()) => told.push(id),
-                // It ended by itself.
-                Err(mysql_async::Error::Server(e)) if e.code == NO_SUCH_THREAD => {}
-                Err(e) => return Err(e.into()),
+            if kill(conn, id).await? {
+                told.push(id);
             }
         }
         tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Whether it was there; perhaps it ended by itself.
+async fn kill(conn: &mut Conn, session: u64) -> Result<bool, DatabaseError> {
+    match conn.query_drop(format!("KILL {session}")).await {
+        Ok(()) => Ok(true),
+        Err(mysql_async::Error::Server(e)) if e.code == NO_SUCH_THREAD => Ok(false),
+        Err(e) => Err(e.into()),
     }
 }
 

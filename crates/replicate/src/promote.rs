@@ -143,7 +143,7 @@ pub async fn promote(conn: &mut Conn, wanted: &Promotion<'_>) -> Result<PromoteR
     match judge(*epoch, site, register, &seen.0, &seen.1) {
         Judgement::Already => {
             // Closed for a switchover since then, it stays so: this request may be an old one.
-            fence::open(conn, wanted.application_user, None).await?;
+            fence::open(conn, (site, *epoch), wanted.application_user, None).await?;
             return Ok(PromoteReply::AlreadyPromoted);
         }
         Judgement::NotNow(why) => return Ok(PromoteReply::NotNow { why }),
@@ -158,7 +158,7 @@ pub async fn promote(conn: &mut Conn, wanted: &Promotion<'_>) -> Result<PromoteR
         Ok(reply) => {
             conn.query_drop("COMMIT").await?;
             if matches!(reply, PromoteReply::Promoted { .. } | PromoteReply::AlreadyPromoted) {
-                fence::open(conn, wanted.application_user, None).await?;
+                fence::open(conn, (site, *epoch), wanted.application_user, None).await?;
             }
             Ok(reply)
         }

@@ -421,7 +421,7 @@ async fn open_again(means: &Means, conn: &mut Conn, done: &mut Done) -> Result<(
     if !ours || register.primary != means.site || !given_up {
         return Err(ActError::Stale);
     }
-    match fence::open(conn, &means.application_user, closed_for).await? {
+    match fence::open(conn, (&means.site, register.epoch), &means.application_user, closed_for).await? {
         true => Ok(()),
         false => Err(ActError::Stale),
     }

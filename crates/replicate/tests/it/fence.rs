@@ -5,9 +5,14 @@ use model::{
     agent::{Fence, FenceMeans, FenceReply, FenceRequest, FenceResult},
 };
 use mysql_async::{Conn, prelude::Queryable};
-use replicate::fence::{close_for, closed_for, fence, open, state};
+use replicate::fence::{close_for, closed_for, fence, state};
 
 use crate::support::{APPLICATION, Bed, aws, epoch_and_primary, nhn};
+
+/// As the primary of this epoch does.
+async fn open(conn: &mut Conn, epoch: u64, closed_for: Option<u64>) -> bool {
+    replicate::fence::open(conn, (&nhn(), Epoch(epoch)), APPLICATION, closed_for).await.unwrap()
+}
 
 async fn ask(conn: &mut Conn, epoch: u64, primary: Site) -> FenceReply {
     fence(conn, &nhn(), APPLICATION, &FenceRequest { epoch: Epoch(epoch), primary }).await.unwrap()
@@ -19,7 +24,7 @@ async fn an_older_primary_is_closed_and_its_sessions_are_ended() {
     let mut conn = bed.born(1, nhn(), 0).await;
     conn.query_drop("CREATE DATABASE IF NOT EXISTS ticketing").await.unwrap();
     conn.query_drop("CREATE TABLE ticketing.t (id INT PRIMARY KEY)").await.unwrap();
-    assert!(open(&mut conn, APPLICATION, None).await.unwrap());
+    assert!(open(&mut conn, 1, None).await);
     assert_eq!(state(&mut conn, APPLICATION).await.unwrap(), Fence::Open);
     let mut busy = bed.application().await.unwrap();
     busy.query_drop("START TRANSACTION").await.unwrap();
@@ -40,8 +45,13 @@ async fn an_older_primary_is_closed_and_its_sessions_are_ended() {
     let refused = bed.application().await.unwrap_err().to_string();
     assert!(refused.contains("locked"), "{refused}");
 
+    // An agent that was about to open and stood still finds what the row says now.
+    assert!(!open(&mut conn, 1, None).await);
+    assert!(!open(&mut conn, 2, None).await);
+    assert_eq!(state(&mut conn, APPLICATION).await.unwrap(), Fence::Closed);
+
     // A fence that was interrupted behind the row is finished by asking again.
-    assert!(open(&mut conn, APPLICATION, None).await.unwrap());
+    conn.query_drop("ALTER USER ticketing@'%' ACCOUNT UNLOCK").await.unwrap();
     let reply = ask(&mut conn, 2, aws()).await;
     assert!(reply.account_locked, "{reply:?}");
     assert!(bed.application().await.is_err());
@@ -53,7 +63,7 @@ async fn a_fenced_server_takes_nobodys_writes_but_the_agents_until_it_is_opened(
     let mut conn = bed.born(1, nhn(), 0).await;
     conn.query_drop("CREATE DATABASE IF NOT EXISTS ticketing").await.unwrap();
     conn.query_drop("CREATE TABLE ticketing.t (id INT PRIMARY KEY)").await.unwrap();
-    assert!(open(&mut conn, APPLICATION, None).await.unwrap());
+    assert!(open(&mut conn, 1, None).await);
     let reply = ask(&mut conn, 2, aws()).await;
     let told = reply.read_only.unwrap();
     assert_eq!((told.driver, told.result), (FenceMeans::ReadOnly, FenceResult::Done), "{told:?}");
@@ -63,7 +73,8 @@ async fn a_fenced_server_takes_nobodys_writes_but_the_agents_until_it_is_opened(
     let refused = ticketing.query_drop("INSERT INTO ticketing.t VALUES (1)").await.unwrap_err().to_string();
     assert!(refused.contains("read-only"), "{refused}");
     bed.agent().await.query_drop("INSERT INTO ticketing.t VALUES (2)").await.unwrap();
-    assert!(open(&mut conn, APPLICATION, None).await.unwrap());
+    conn.query_drop("UPDATE ghostlight.site SET epoch = 3, `primary` = 'nhn'").await.unwrap();
+    assert!(open(&mut conn, 3, None).await);
     ticketing.query_drop("INSERT INTO ticketing.t VALUES (1)").await.unwrap();
 }
 
@@ -71,7 +82,7 @@ async fn a_fenced_server_takes_nobodys_writes_but_the_agents_until_it_is_opened(
 async fn where_the_privilege_is_kept_read_only_is_named_as_not_possible_and_the_rest_is_done() {
     let bed = Bed::new().await;
     let mut conn = bed.born(1, nhn(), 0).await;
-    assert!(open(&mut conn, APPLICATION, None).await.unwrap());
+    assert!(open(&mut conn, 1, None).await);
     // As on a managed server.
     let mut operator = bed.operator().await;
     operator.query_drop("REVOKE READ ONLY ADMIN ON *.* FROM ghostlight@'%'").await.unwrap();
@@ -88,7 +99,7 @@ async fn where_the_privilege_is_kept_read_only_is_named_as_not_possible_and_the_
 async fn a_primary_is_not_closed_by_its_own_or_an_older_epoch() {
     let bed = Bed::new().await;
     let mut conn = bed.born(3, nhn(), 0).await;
-    assert!(open(&mut conn, APPLICATION, None).await.unwrap());
+    assert!(open(&mut conn, 3, None).await);
     for (epoch, primary) in [(2, aws()), (3, aws()), (3, nhn()), (4, nhn())] {
         let reply = ask(&mut conn, epoch, primary).await;
         assert!(!reply.account_locked && reply.why.is_some(), "{reply:?}");
@@ -109,7 +120,7 @@ async fn an_empty_database_has_nothing_to_fence() {
 async fn letting_in_again_names_the_intent_that_it_belongs_to() {
     let bed = Bed::new().await;
     let mut conn = bed.born(1, nhn(), 0).await;
-    assert!(open(&mut conn, APPLICATION, None).await.unwrap());
+    assert!(open(&mut conn, 1, None).await);
     assert_eq!(close_for(&mut conn, APPLICATION, 7).await.unwrap().why, None);
     // An agent reads that intent 7 was given up, and is paused. The next switchover closes the database meanwhile, and a
     // late repetition of the first one's request comes, too.
@@ -118,10 +129,10 @@ async fn letting_in_again_names_the_intent_that_it_belongs_to() {
     let mut other = bed.agent().await;
     assert!(close_for(&mut other, APPLICATION, 9).await.unwrap().account_locked);
     assert!(close_for(&mut other, APPLICATION, 7).await.unwrap().account_locked);
-    assert!(!open(&mut conn, APPLICATION, named).await.unwrap(), "it is closed for intent 9");
-    assert!(!open(&mut conn, APPLICATION, None).await.unwrap(), "nor by a promotion's late request");
+    assert!(!open(&mut conn, 1, named).await, "it is closed for intent 9");
+    assert!(!open(&mut conn, 1, None).await, "nor by a promotion's late request");
     assert_eq!(state(&mut conn, APPLICATION).await.unwrap(), Fence::Closed);
-    assert!(open(&mut conn, APPLICATION, Some(9)).await.unwrap());
+    assert!(open(&mut conn, 1, Some(9)).await);
     assert_eq!(
         (state(&mut conn, APPLICATION).await.unwrap(), closed_for(&mut conn).await.unwrap()),
         (Fence::Open, None)
@@ -129,18 +140,16 @@ async fn letting_in_again_names_the_intent_that_it_belongs_to() {
 }
 
 #[tokio::test]
-async fn who_opens_and_who_closes_take_turns() {
+async fn who_closes_ends_the_turn_of_one_that_stands_still_in_its_opening() {
     let bed = Bed::new().await;
     let mut conn = bed.born(1, nhn(), 0).await;
     assert!(close_for(&mut conn, APPLICATION, 7).await.unwrap().account_locked);
-    // An agent that stands still in the middle of its opening.
     let mut paused = bed.agent().await;
     paused.query_drop("DO GET_LOCK('ghostlight.account', 0)").await.unwrap();
-    let mut closing = bed.agent().await;
-    let mut closes = tokio::spawn(async move { close_for(&mut closing, APPLICATION, 9).await });
-    let waited = tokio::time::timeout(std::time::Duration::from_millis(300), &mut closes).await;
-    assert!(waited.is_err(), "it does not close around the one that opens");
-    drop(paused);
-    assert!(closes.await.unwrap().unwrap().account_locked);
+    assert!(close_for(&mut conn, APPLICATION, 9).await.unwrap().account_locked);
     assert_eq!(closed_for(&mut conn).await.unwrap(), Some(9));
+    // What it would have done next.
+    let late = paused.query_drop("ALTER USER ticketing@'%' ACCOUNT UNLOCK").await;
+    assert!(late.is_err(), "its session has ended");
+    assert_eq!(state(&mut conn, APPLICATION).await.unwrap(), Fence::Closed);
 }

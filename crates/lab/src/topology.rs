@@ -35,6 +35,7 @@ preferred = "nhn"    # primary at the first start, and the goal of a failback
 when_standby_lost = "solo"
 solo_after_ms = {}
 hold_max_ms = 10000
+failover_pause_ms = 5000   # drills fail over again and again
 
 [secrets]            # files beside this one; never the secret itself
 admin_token = {{ file = "secrets/admin.token" }}

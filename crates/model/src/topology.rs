@@ -84,7 +84,8 @@ pub struct Policy {
     pub lost_after_probes: u32,
     /// How long the leader's lease lasts.
     pub leader_lease_ms: u64,
-    /// No automatic failover within this time after the last change of primary.
+    /// No automatic failover within this time after the last change of primary. It keeps a fault that follows the service
+    /// from one cloud to the other from moving it to and fro; a failover that an operator orders does not wait.
     pub failover_pause_ms: u64,
     /// A standby that applies later than this is a problem with a name.
     pub lag_ms_max: u64,
@@ -145,7 +146,7 @@ impl Default for Policy {
             probe_timeout_ms: 500,
             lost_after_probes: 4,
             leader_lease_ms: 1_500,
-            failover_pause_ms: 5_000,
+            failover_pause_ms: 120_000,
             lag_ms_max: 10_000,
             link_ms_max: 250,
             clock_skew_ms_max: 1_000,

@@ -183,7 +183,10 @@ async fn take_turn_from(conn: &mut Conn) -> Result<(), DatabaseError> {
     }
     let holder: Option<Option<u64>> = conn.query_first("SELECT IS_USED_LOCK('ghostlight.account')").await?;
     if let Some(id) = holder.flatten() {
-        tracing::warn!(session = id, "an agent keeps its turn at this database's account: its session is ended");
+        tracing::warn!(
+            session = id,
+            "an agent keeps its turn at this database's account: its session is ended"
+        );
         kill(conn, id).await?;
     }
     take_turn(conn).await

@@ -43,6 +43,7 @@ use crate::{
     blackout::{Blackout, How, SilentSockets},
     disk::SmallDisk,
     divergence::Divergence,
+    dvwa::{self, SecurityTest},
     etcd, frontdoor,
     layout::{Addresses, Cloud, Files},
     link::{self, LinkControl, LinkState},
@@ -84,6 +85,10 @@ pub struct LabOptions {
     pub database: mariadb::Options,
     /// The folder with the programs `ghostlight` and `ticketing`; that of the running program if `None`.
     pub programs: Option<PathBuf>,
+    /// What stands behind `/DVWA`; nothing if `None`.
+    pub security_test: Option<SecurityTest>,
+    /// The web ACL that the gateways enforce; it is copied into the folder.
+    pub web_acl: Option<PathBuf>,
     /// Gives each site's database a disk of its own, so small that it can be filled: see [`crate::disk`].
     pub small_disks: bool,
 }
@@ -101,6 +106,8 @@ impl LabOptions {
             solo_after_ms: 2_000,
             database: mariadb::Options::default(),
             programs: None,
+            security_test: None,
+            web_acl: None,
             small_disks: false,
         }
     }
@@ -246,6 +253,12 @@ impl Lab {
             Some(port) => Some(frontdoor::listen(port).await?),
             None => None,
         };
+        let mut vulnerable = Vec::new();
+        if options.security_test == Some(SecurityTest::BuiltIn) {
+            for cloud in Cloud::BOTH {
+                vulnerable.push(dvwa::listen(at.security_test(cloud)).await?);
+            }
+        }
         check_addresses(&topology, at).await?;
 
         let mut disks = HashMap::new();
@@ -291,6 +304,9 @@ impl Lab {
         let shutdown = Shutdown::new();
         let mut lab = Lab { inner: inner.clone(), tasks: JoinSet::new(), shutdown, _running: running };
         lab.spawn_tasks(control, ways, door);
+        for listener in vulnerable {
+            lab.tasks.spawn(dvwa::run(listener, lab.shutdown.clone()));
+        }
 
         let engine = |m: &Member| matches!(m.part, Part::Database | Part::Etcd);
         progress("starting the database servers");
@@ -589,7 +605,12 @@ fn write_folder(files: &Files, at: Addresses, options: &LabOptions) -> Result<(S
         gate: options.gate,
         register: options.register,
         solo_after_ms: options.solo_after_ms,
+        security_test: options.security_test,
+        web_acl: options.web_acl.is_some(),
     };
+    if let Some(acl) = &options.web_acl {
+        fs::copy(acl, files.folder.join(topology::WEB_ACL)).map_err(io(acl.display()))?;
+    }
     let text = topology::text(at, choices);
     let path = files.topology();
     fs::write(&path, &text).map_err(io(path.display()))?;

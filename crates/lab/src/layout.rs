@@ -145,6 +145,11 @@ impl Addresses {
         self.at(cloud.network(), 10 + instance, 9000)
     }
 
+    /// The security-test target, where the lab runs it.
+    pub fn security_test(self, cloud: Cloud) -> SocketAddr {
+        self.at(cloud.network(), 21, 9100)
+    }
+
     /// The witness's controller, which serves the register.
     pub fn witness_controller(self) -> SocketAddr {
         self.at(WITNESS_NETWORK, 4, 7300)

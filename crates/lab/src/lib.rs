@@ -10,6 +10,7 @@ pub mod checker;
 pub mod disk;
 pub mod divergence;
 pub mod drill;
+pub mod dvwa;
 pub mod etcd;
 pub mod frontdoor;
 pub mod lab;

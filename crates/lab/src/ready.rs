@@ -35,7 +35,9 @@ impl Ready {
 pub async fn answers_200(address: SocketAddr, path: &str) -> bool {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: ghostlight-lab\r\nConnection: close\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).await?;
         let mut status_line = [0_u8; 12];
         stream.read_exact(&mut status_line).await?;

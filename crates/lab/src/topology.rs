@@ -3,6 +3,7 @@
 use model::topology::RegisterKind;
 
 use crate::{
+    dvwa::SecurityTest,
     etcd,
     layout::{Addresses, Cloud, INSTANCES},
 };
@@ -19,7 +20,14 @@ pub struct Choices {
     pub register: RegisterKind,
     /// The policy's `solo_after_ms`.
     pub solo_after_ms: u64,
+    /// What stands behind `/DVWA`.
+    pub security_test: Option<SecurityTest>,
+    /// Whether the gateways enforce the web ACL in [`WEB_ACL`].
+    pub web_acl: bool,
 }
+
+/// The lab's web ACL, beside its topology.
+pub const WEB_ACL: &str = "web-acl.json";
 
 /// The text of `ghostlight.toml` for the lab with these addresses.
 pub fn text(at: Addresses, choices: Choices) -> String {
@@ -61,7 +69,24 @@ admin = "{}"
     for cloud in Cloud::BOTH {
         text.push_str(&site(at, cloud, choices));
     }
+    text.push_str(&security_test(at, choices));
     text
+}
+
+/// The group and the rule that lead to the security-test target.
+fn security_test(at: Addresses, choices: Choices) -> String {
+    let Some(target) = choices.security_test else { return String::new() };
+    let address = |cloud| match target {
+        SecurityTest::BuiltIn => at.security_test(cloud),
+        SecurityTest::At(address) => address,
+    };
+    let targets =
+        Cloud::BOTH.map(|c| format!("    {{ site = \"{}\", address = \"{}\" }},\n", c.name(), address(c)));
+    format!(
+        "\n[[target_group]]\nname = \"security-test\"\nhealth_check = {{ path = \"/DVWA/login.php\" }}\ntarget = [\n{}]\n\n\
+         [[rule]]\npriority = 10\npath = [\"/DVWA*\"]\nforward = [{{ target_group = \"security-test\" }}]\n",
+        targets.concat()
+    )
 }
 
 fn register(at: Addresses, kind: RegisterKind) -> String {
@@ -105,7 +130,7 @@ link = "{agent_link}"
 listen = "{gateway}"              # also what the name server answers for this site
 admin = "{gateway_admin}"
 targets = [{targets}]
-{gate}
+{gate}{waf}
 [sites.{name}.peer]               # how this site reaches the other one, over the link
 agent_link = "{peer_link}"
 agent_admin = "{peer_admin}"
@@ -121,6 +146,11 @@ controller = "{peer_controller}"
         gateway = at.gateway(cloud),
         gateway_admin = at.gateway_admin(cloud),
         targets = targets.join(", "),
+        waf = if choices.web_acl {
+            format!("waf = {{ acl = \"{WEB_ACL}\", log = \"logs/waf-{}.json\" }}\n", cloud.name())
+        } else {
+            String::new()
+        },
         peer_link = at.peer_agent_link(cloud),
         peer_admin = at.peer_agent_admin(cloud),
         peer_gateway = at.peer_gateway(cloud),
@@ -141,12 +171,16 @@ mod tests {
     #[test]
     fn what_is_written_is_a_topology_without_faults() {
         for (number, gate, register) in [(0, true, RegisterKind::File), (250, false, RegisterKind::Etcd)] {
-            let text = text(Addresses::of(number), Choices { gate, register, solo_after_ms: 2_000 });
+            let security_test = (!gate).then_some(SecurityTest::BuiltIn);
+            let choices = Choices { gate, register, solo_after_ms: 2_000, security_test, web_acl: !gate };
+            let text = text(Addresses::of(number), choices);
             let loaded = config::parse::<Topology>(Path::new("ghostlight.toml"), text).unwrap();
             assert_eq!(loaded.value.faults(), []);
             assert_eq!(loaded.value.register.kind, register);
             let nhn = &loaded.value.sites[&Site::new("nhn")];
             assert_eq!(nhn.gateway.gate, gate);
+            assert_eq!(nhn.gateway.waf.is_some(), !gate);
+            assert_eq!(loaded.value.routing(&Site::new("nhn")).groups.len(), if gate { 1 } else { 2 });
             assert_eq!(nhn.gateway.listen, format!("127.10.{number}.1:8080").parse().unwrap());
             assert_eq!(nhn.peer.agent_link, format!("127.10.{number}.9:7101").parse().unwrap());
         }

@@ -11,6 +11,7 @@ use lab::bench::{
     },
     booking::{self, Booking, Line},
     gateway::{self, Edge},
+    waf,
 };
 use runtime::process::{Shutdown, shutdown_on_signal};
 use serde_json::json;
@@ -29,6 +30,22 @@ pub(crate) enum Bench {
     Booking(BookingArgs),
     /// Requests a second, and what one costs in CPU: our gateway beside nginx and HAProxy.
     Gateway(GatewayArgs),
+    /// What inspecting a request costs in CPU: our web ACL beside ModSecurity with CRS.
+    Waf(WafArgs),
+}
+
+/// The options of `bench waf`.
+#[derive(Args)]
+pub(crate) struct WafArgs {
+    /// Print a JSON line a workload, and a summary as the last line.
+    #[arg(long)]
+    json: bool,
+    /// Rounds of each load; each figure is the median of them.
+    #[arg(long, value_name = "N", default_value_t = Edge::default().rounds, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Seconds of each round.
+    #[arg(long, value_name = "S", default_value_t = Edge::default().measure.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
 }
 
 /// The options of `bench gateway`.
@@ -120,6 +137,7 @@ pub(crate) fn run(bench: Bench) -> anyhow::Result<ExitCode> {
             Bench::Follow => Box::pin(follow(shutdown)).await,
             Bench::Booking(args) => Box::pin(run_booking(args, shutdown)).await,
             Bench::Gateway(args) => Box::pin(run_gateway(args, shutdown)).await,
+            Bench::Waf(args) => Box::pin(run_waf(args, shutdown)).await,
         }
     });
     executor.shutdown_background();
@@ -194,6 +212,35 @@ fn print_measured(line: &impl serde::Serialize, as_json: bool) {
     let figures = value.as_object().into_iter().flatten();
     let words: Vec<String> = figures.map(|(name, figure)| format!("{name} {figure}")).collect();
     print(&if as_json { value.to_string() } else { words.join("  ") });
+}
+
+async fn run_waf(args: WafArgs, shutdown: Shutdown) -> anyhow::Result<()> {
+    let measure = std::time::Duration::from_secs(args.seconds);
+    let config = Edge { measure, rounds: args.rounds, ..Edge::default() };
+    let ours = std::env::current_exe()?;
+    let tell = |line: &waf::Line| print_waf(line, args.json);
+    let summary = tokio::select! {
+        result = Box::pin(waf::run(config, ours, tell, &talk)) => result?,
+        () = shutdown.cancelled() => anyhow::bail!("interrupted"),
+    };
+    if args.json {
+        print(&json!({ "summary": summary }).to_string());
+    }
+    Ok(())
+}
+
+fn print_waf(line: &waf::Line, as_json: bool) {
+    if as_json {
+        return match serde_json::to_string(line) {
+            Ok(text) => print(&text),
+            Err(e) => tracing::error!("a line cannot be written: {e}"),
+        };
+    }
+    let ratio = line.ratio_to_modsecurity.map_or("–".to_owned(), |ratio| format!("{ratio:.1}"));
+    print(&format!(
+        "{:<10} ours adds {:.4} ms CPU to a request, ModSecurity with CRS {:.4} ms: {ratio} times as much",
+        line.workload, line.cpu_ms_added, line.modsecurity_cpu_ms_added
+    ));
 }
 
 fn print_gateway(line: &gateway::Line, as_json: bool) {

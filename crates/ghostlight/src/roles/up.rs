@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
-use lab::lab::LabOptions;
+use lab::{dvwa::SecurityTest, lab::LabOptions};
 use model::topology::RegisterKind;
 use runtime::process::shutdown_on_signal;
 
@@ -25,6 +25,13 @@ pub(crate) struct Arguments {
     /// The round trip that the link between the sites adds, in milliseconds.
     #[arg(long, default_value_t = 0)]
     link_rtt_ms: u64,
+    /// A web ACL (AWS's JSON) that both gateways enforce, such as examples/waf/web-acl.json. It is copied into the folder.
+    #[arg(long, value_name = "FILE")]
+    waf: Option<PathBuf>,
+    /// What stands behind /DVWA: the address of a server, such as the real DVWA in a container, or `built-in`, a small page
+    /// that is vulnerable on purpose and listens on loopback only.
+    #[arg(long, value_name = "TARGET")]
+    dvwa: Option<SecurityTest>,
 }
 
 /// A lab's number, or any free one.
@@ -46,6 +53,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     options.front_door = Some(arguments.port);
     options.link_rtt_ms = arguments.link_rtt_ms;
     options.register = arguments.register;
+    options.web_acl = arguments.waf;
+    options.security_test = arguments.dvwa;
     let executor = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = executor.block_on(async {
         let shutdown = shutdown_on_signal()?;

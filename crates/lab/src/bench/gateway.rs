@@ -7,8 +7,8 @@
 
 mod crowd;
 mod disturb;
-mod load;
-mod place;
+pub(super) mod load;
+pub(super) mod place;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -141,7 +141,7 @@ pub async fn idle(
     ours: PathBuf,
     talk: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Idle, Aborted> {
-    let place = Place::take().map_err(Aborted::from)?;
+    let place = Place::take(true).map_err(Aborted::from)?;
     settled(&place, crowd::idle(connections, &place, ours, talk).await, talk)
 }
 
@@ -152,7 +152,7 @@ pub async fn slow_loris(
     ours: PathBuf,
     talk: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<SlowLoris, Aborted> {
-    let place = Place::take().map_err(Aborted::from)?;
+    let place = Place::take(true).map_err(Aborted::from)?;
     settled(&place, crowd::slow_loris(connections, &config, &place, ours, talk).await, talk)
 }
 
@@ -164,12 +164,12 @@ pub async fn disturbed(
     tell: impl Fn(&Disturbed),
     talk: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<(), Aborted> {
-    let place = Place::take().map_err(Aborted::from)?;
+    let place = Place::take(true).map_err(Aborted::from)?;
     settled(&place, disturb::run(&config, &place, ours, tell, talk).await, talk)
 }
 
 /// What was measured; its folder goes if all went well.
-fn settled<T>(
+pub(super) fn settled<T>(
     place: &Place,
     measured: Result<T, String>,
     talk: &(dyn Fn(&str) + Send + Sync),
@@ -188,7 +188,7 @@ pub async fn run(
     tell: impl Fn(&Line),
     talk: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Summary, Aborted> {
-    let place = Place::take().map_err(Aborted::from)?;
+    let place = Place::take(true).map_err(Aborted::from)?;
     let lines = settled(&place, measure(&config, &place, ours, tell, talk).await, talk)?;
     Ok(Summary::of(&lines))
 }

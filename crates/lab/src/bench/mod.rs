@@ -4,3 +4,4 @@ pub mod apply;
 pub mod baseline;
 pub mod booking;
 pub mod gateway;
+pub mod waf;

@@ -121,7 +121,13 @@ mod tests {
 
     #[test]
     fn every_address_by_which_a_lab_s_site_reaches_its_peer_is_a_way_that_can_be_cut() {
-        let choices = topology::Choices { gate: true, register: RegisterKind::File, solo_after_ms: 2_000 };
+        let choices = topology::Choices {
+            gate: true,
+            register: RegisterKind::File,
+            solo_after_ms: 2_000,
+            security_test: None,
+            web_acl: false,
+        };
         let text = topology::text(Addresses::of(3), choices);
         let topology: Topology = config::parse(Path::new("ghostlight.toml"), text).unwrap().value;
         let ways: BTreeSet<String> = ways(&topology).into_iter().map(|w| w.what).collect();

@@ -6,7 +6,7 @@ use lab::{
     bench::{
         apply,
         booking::{self, Line},
-        gateway,
+        gateway, waf,
     },
     drill::{
         binlog_purged, round,
@@ -69,6 +69,22 @@ fn the_switchover_drill() {
     const COMMAND: &str = "`ghostlight drill switchover --json`";
     check(COMMAND, "A line a round", &[switchover::Round::default()]);
     check(COMMAND, "The summary", &[switchover::Summary::default()]);
+}
+
+#[test]
+fn the_bench_of_the_web_acl() {
+    const COMMAND: &str = "`ghostlight bench waf --json`";
+    let line = waf::Line {
+        workload: "form_8k",
+        cpu_ms_added: 0.0,
+        modsecurity_cpu_ms_added: 0.0,
+        ratio_to_modsecurity: None,
+        ours_cpu_ms: [0.0; 2],
+        nginx_cpu_ms: [0.0; 2],
+        refused: [0; 2],
+    };
+    check(COMMAND, "A line a workload", &[line]);
+    check(COMMAND, "The summary", &[waf::Summary::of(&[])]);
 }
 
 #[test]

@@ -129,7 +129,7 @@ pub(super) async fn slow_loris(
     let (_agent, origins, proxy) = start(place, ours).await?;
     let load = async |name: &str| -> Result<Told, String> {
         talk(name);
-        load::wrk(config.connections, config.measure, proxy.address(), "/small").await
+        load::wrk(config.connections, config.measure, proxy.address(), load::Load::get("/small")).await
     };
     let before = load("the others alone").await?;
     let hung_up = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));

@@ -54,7 +54,11 @@ pub(super) async fn run(
     let at = proxy.address();
 
     talk("nothing happens");
-    tell(&line("nothing", 0, load::wrk(config.connections, config.measure, at, "/small").await?));
+    tell(&line(
+        "nothing",
+        0,
+        load::wrk(config.connections, config.measure, at, load::Load::get("/small")).await?,
+    ));
 
     talk("the configuration is read again, five times");
     let reloads = async {
@@ -64,7 +68,8 @@ pub(super) async fn run(
         }
         Ok::<_, String>(())
     };
-    let (told, done) = tokio::join!(load::wrk(config.connections, config.measure, at, "/small"), reloads);
+    let (told, done) =
+        tokio::join!(load::wrk(config.connections, config.measure, at, load::Load::get("/small")), reloads);
     done?;
     tell(&line("reload", 5, told?));
 
@@ -73,7 +78,8 @@ pub(super) async fn run(
         sleep(BETWEEN).await; // the load is under way
         place.successor(Command::new(&ours)).await
     };
-    let (told, new) = tokio::join!(load::wrk(config.connections, config.measure, at, "/small"), upgrade);
+    let (told, new) =
+        tokio::join!(load::wrk(config.connections, config.measure, at, load::Load::get("/small")), upgrade);
     let old = std::mem::replace(&mut proxy, new?);
     old.ended(OLD_ENDS_WITHIN).await?;
     tell(&line("upgrade", 1, told?));
@@ -93,7 +99,8 @@ pub(super) async fn run(
         }
         Ok::<_, String>(())
     };
-    let (told, done) = tokio::join!(load::wrk(config.connections, config.measure, at, "/small"), restarts);
+    let (told, done) =
+        tokio::join!(load::wrk(config.connections, config.measure, at, load::Load::get("/small")), restarts);
     done?;
     tell(&line("rolling_restart", 2, told?));
     crowd::end(proxy, origins).await

@@ -1,6 +1,6 @@
 //! One round: wrk (HTTP/1.1) or h2load (TLS and HTTP/2) loads one proxy, and the kernel tells what that cost it.
 
-use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
+use std::{ffi::OsStr, net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
 use tokio::process::Command;
 
@@ -9,11 +9,26 @@ use crate::stats::Samples;
 
 /// What one round came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Measured {
-    pub(super) rps: f64,
-    pub(super) cpu_ms: f64,
-    pub(super) p99_ms: f64,
-    pub(super) errors: u64,
+pub(in crate::bench) struct Measured {
+    pub(in crate::bench) rps: f64,
+    pub(in crate::bench) cpu_ms: f64,
+    pub(in crate::bench) p99_ms: f64,
+    pub(in crate::bench) errors: u64,
+}
+
+/// What wrk sends.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::bench) struct Load<'a> {
+    pub(in crate::bench) path: &'a str,
+    /// A script in wrk's Lua that says the rest; without one it is a plain GET.
+    pub(in crate::bench) script: Option<&'a Path>,
+}
+
+impl<'a> Load<'a> {
+    /// A plain GET.
+    pub(in crate::bench) fn get(path: &'a str) -> Load<'a> {
+        Load { path, script: None }
+    }
 }
 
 /// Streams at once on one connection of HTTP/2: a browser's handful.
@@ -30,8 +45,24 @@ pub(super) async fn run(
     let told = if workload.is_http2() {
         h2load(config, proxy, workload.path(), folder).await?
     } else {
-        wrk(config.connections, config.measure, proxy.address(), workload.path()).await?
+        wrk(config.connections, config.measure, proxy.address(), Load::get(workload.path())).await?
     };
+    measured(proxy, before_ms, &told)
+}
+
+/// Loads `proxy` with this over HTTP/1.1 for as long as `config` says.
+pub(in crate::bench) async fn run_load(
+    config: &Edge,
+    proxy: &Running,
+    load: Load<'_>,
+) -> Result<Measured, String> {
+    let before_ms = proxy.cpu_ms()?;
+    let told = wrk(config.connections, config.measure, proxy.address(), load).await?;
+    measured(proxy, before_ms, &told)
+}
+
+/// What the load came to, with what the proxy has spent since.
+fn measured(proxy: &Running, before_ms: u64, told: &Told) -> Result<Measured, String> {
     let spent_ms = proxy.cpu_ms()?.saturating_sub(before_ms);
     #[allow(clippy::cast_precision_loss, reason = "a round's counts are far below 2^53")]
     let cpu_ms = spent_ms as f64 / (told.requests.max(1)) as f64;
@@ -43,14 +74,16 @@ pub(super) async fn wrk(
     connections: u32,
     measure: Duration,
     at: SocketAddr,
-    path: &str,
+    load: Load<'_>,
 ) -> Result<Told, String> {
+    let script = load.script.into_iter().flat_map(|script| [OsStr::new("-s"), script.as_os_str()]);
     let mut command = Command::new("wrk");
     command
         .args(["--latency", "-t2", &format!("-c{connections}")])
         .arg(format!("-d{}s", measure.as_secs().max(1)))
         .args(["-H", "Accept: text/html", "-H", "User-Agent: Mozilla/5.0 (bench)"])
-        .arg(format!("http://{at}{path}"));
+        .args(script)
+        .arg(format!("http://{at}{}", load.path));
     let text = said("wrk", command).await?;
     Told::read(&text).ok_or_else(|| format!("wrk's words are not understood:\n{text}"))
 }

@@ -1,4 +1,4 @@
-//! Where `bench gateway` runs: addresses of a lab number of its own, a folder, and the processes in it.
+//! Where `bench gateway` and `bench waf` run: addresses of a lab number of its own, a folder, and the processes in it.
 
 use std::{
     fs,
@@ -28,6 +28,14 @@ const ORIGIN: &str = include_str!("origin.nginx.conf");
 const NGINX: &str = include_str!("nginx.conf");
 const HAPROXY: &str = include_str!("haproxy.cfg");
 const OURS: &str = include_str!("ghostlight.toml");
+const ACL: &str = include_str!("../../../../../examples/waf/web-acl.json");
+const MODSECURITY: &str = include_str!("../waf/modsecurity.conf");
+/// Where Debian has it.
+const MODSECURITY_MODULE: &str = "load_module /usr/lib/nginx/modules/ngx_http_modsecurity_module.so;";
+const MODSECURITY_ON: &str = "modsecurity on;\n        modsecurity_rules_file {folder}/modsecurity.conf;";
+
+/// Our gateway's configuration.
+const CONFIG: &str = "ghostlight.toml";
 
 /// How long a process may take until it answers.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -40,40 +48,48 @@ const LARGE_BYTES: usize = 64 << 10;
 
 /// A reverse proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Proxy {
+pub(in crate::bench) enum Proxy {
     Ours,
     Nginx,
     Haproxy,
+    /// Ours with the example's web ACL.
+    OursGuarded,
+    /// nginx with libmodsecurity and CRS.
+    NginxModsecurity,
 }
 
 impl Proxy {
-    pub(super) const ALL: [Proxy; 3] = [Proxy::Ours, Proxy::Nginx, Proxy::Haproxy];
+    /// Those of `bench gateway`.
+    pub(in crate::bench) const ALL: [Proxy; 3] = [Proxy::Ours, Proxy::Nginx, Proxy::Haproxy];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::bench) fn name(self) -> &'static str {
         match self {
             Proxy::Ours => "ours",
             Proxy::Nginx => "nginx",
             Proxy::Haproxy => "haproxy",
+            Proxy::OursGuarded => "ours-guarded",
+            Proxy::NginxModsecurity => "nginx-modsecurity",
         }
     }
 }
 
 /// The place, ours until this is dropped.
-pub(super) struct Place {
+pub(in crate::bench) struct Place {
     number: LabNumber,
     folder: PathBuf,
     token: Secret,
+    gate: bool,
 }
 
 /// A process that answers. It dies with this value.
-pub(super) struct Running {
+pub(in crate::bench) struct Running {
     name: &'static str,
     address: SocketAddr,
     child: Child,
 }
 
 /// An agent that says that this site is open. It ends with this value.
-pub(super) struct Agent(Shutdown);
+pub(in crate::bench) struct Agent(Shutdown);
 
 impl Drop for Agent {
     fn drop(&mut self) {
@@ -82,23 +98,24 @@ impl Drop for Agent {
 }
 
 impl Place {
-    pub(super) fn take() -> Result<Place, String> {
+    /// `gate`: whether our gateway holds what is written. What its agent is here answers no barrier.
+    pub(in crate::bench) fn take(gate: bool) -> Result<Place, String> {
         let number = lab_number::claim().map_err(|e| e.to_string())?;
         let folder = PathBuf::from(format!("/var/tmp/ghostlight-bench-gateway-{}", std::process::id()));
         let large = "seat A1 ".repeat(LARGE_BYTES / 8);
         let made =
             fs::create_dir_all(folder.join("www")).and_then(|()| fs::write(folder.join("www/64k"), large));
         made.map_err(|e| format!("{}: {e}", folder.display()))?;
-        let place = Place { number, folder, token: Secret::random() };
+        let place = Place { number, folder, token: Secret::random(), gate };
         place.certify()?;
         Ok(place)
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(in crate::bench) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    pub(super) fn clean_up(&self) {
+    pub(in crate::bench) fn clean_up(&self) {
         if let Err(e) = fs::remove_dir_all(&self.folder) {
             tracing::warn!("{} is left behind: {e}", self.folder.display());
         }
@@ -127,6 +144,8 @@ impl Place {
             Proxy::Ours => 8_081,
             Proxy::Nginx => 8_082,
             Proxy::Haproxy => 8_083,
+            Proxy::OursGuarded => 8_084,
+            Proxy::NginxModsecurity => 8_085,
         };
         self.at(1, port)
     }
@@ -140,9 +159,15 @@ impl Place {
             .replace("{origin}", &listen_of(name, listen, self.target(0)).to_string())
             .replace("{targets}", &format!("\"{}\", \"{}\"", self.target(0), self.target(1)))
             .replace("{secure}", &secure(listen).to_string())
+            .replace("{gate}", if self.gate { "true" } else { "false" })
             .replace("{agent}", &self.at(3, 7_100).to_string())
             .replace("{net}", &format!("127.10.{}", self.number.get()))
             .replace("{listen}", &listen.to_string());
+        self.script(name, &text)
+    }
+
+    /// Writes a file into the folder as it stands.
+    pub(in crate::bench) fn script(&self, name: &str, text: &str) -> Result<PathBuf, String> {
         let path = self.folder.join(name);
         fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(path)
@@ -154,7 +179,7 @@ impl Place {
     }
 
     /// An instance of the application: 0 or 1. The peers know the first only.
-    pub(super) async fn origin(&self, n: u8) -> Result<Running, String> {
+    pub(in crate::bench) async fn origin(&self, n: u8) -> Result<Running, String> {
         let name = name_of(n);
         let address = self.target(n);
         let config = self.write(
@@ -196,14 +221,14 @@ impl Place {
 
     /// The gateway that takes over from the one that runs.
     pub(super) async fn successor(&self, mut ours: Command) -> Result<Running, String> {
-        let config = self.folder.join("ghostlight.toml");
+        let config = self.folder.join(CONFIG);
         ours.arg("--die-with-parent").arg("--config").arg(config);
         ours.args(["gateway", "--site", "nhn", "--take-over"]);
         self.start("successor", self.listen(Proxy::Ours), ours).await
     }
 
     /// What our gateway asks whether this site serves.
-    pub(super) async fn agent(&self) -> Result<Agent, String> {
+    pub(in crate::bench) async fn agent(&self) -> Result<Agent, String> {
         let listener = TcpListener::bind(self.at(3, 7_100)).await.map_err(|e| format!("the agent: {e}"))?;
         let routes = Router::new().route("/v1/serving", get(serving));
         let shutdown = Shutdown::new();
@@ -214,13 +239,26 @@ impl Place {
     }
 
     /// Starts a proxy; `ours` is the command of our own binary.
-    pub(super) async fn proxy(&self, proxy: Proxy, ours: Option<Command>) -> Result<Running, String> {
+    pub(in crate::bench) async fn proxy(
+        &self,
+        proxy: Proxy,
+        ours: Option<Command>,
+    ) -> Result<Running, String> {
         let listen = self.listen(proxy);
         let command = match (proxy, ours) {
-            (Proxy::Ours, Some(mut command)) => {
-                let token = self.folder.join("admin.token");
-                fs::write(&token, self.token.expose()).map_err(|e| format!("{}: {e}", token.display()))?;
-                let config = self.write("ghostlight.toml", OURS, listen)?;
+            (Proxy::Ours | Proxy::OursGuarded, Some(mut command)) => {
+                self.script("admin.token", self.token.expose())?;
+                let (file, waf, admin) = if proxy == Proxy::OursGuarded {
+                    self.script("web-acl.json", ACL)?;
+                    ("guarded.toml", "waf = { acl = \"web-acl.json\" }", 7_201)
+                } else {
+                    (CONFIG, "", 7_200)
+                };
+                let text = OURS
+                    .replace("{waf}", waf)
+                    .replace("{admin}", &self.at(3, admin).to_string())
+                    .replace("{name}", proxy.name());
+                let config = self.write(file, &text, listen)?;
                 command
                     .arg("--die-with-parent")
                     .arg("--config")
@@ -234,8 +272,17 @@ impl Place {
                 command
             }
             _ => {
+                let (module, on) = if proxy == Proxy::NginxModsecurity {
+                    self.write("modsecurity.conf", MODSECURITY, listen)?;
+                    (MODSECURITY_MODULE, MODSECURITY_ON)
+                } else {
+                    ("", "")
+                };
+                let text =
+                    NGINX.replace("{module}", module).replace("{waf}", on).replace("{name}", proxy.name());
+                let config = self.write(&format!("{}.conf", proxy.name()), &text, listen)?;
                 let mut command = bound_to_us("nginx");
-                command.arg("-c").arg(self.write("nginx.conf", NGINX, listen)?).arg("-p").arg(&self.folder);
+                command.arg("-c").arg(config).arg("-p").arg(&self.folder);
                 command
             }
         };
@@ -336,16 +383,16 @@ impl Running {
         kib.map(|kib| kib / 1_024.0).ok_or_else(|| format!("/proc tells no memory of {}", self.name))
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(in crate::bench) fn name(&self) -> &'static str {
         self.name
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(in crate::bench) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// CPU time that the process and its children have used.
-    pub(super) fn cpu_ms(&self) -> Result<u64, String> {
+    pub(in crate::bench) fn cpu_ms(&self) -> Result<u64, String> {
         let own = self.child.id().ok_or_else(|| format!("{} has ended", self.name))?;
         let processes = fs::read_dir("/proc").map_err(|e| format!("/proc: {e}"))?.flatten();
         let ticks = processes.filter_map(|p| {
@@ -361,7 +408,7 @@ impl Running {
     }
 
     /// Ends it and waits for its end.
-    pub(super) async fn end(mut self) -> Result<(), String> {
+    pub(in crate::bench) async fn end(mut self) -> Result<(), String> {
         self.tell(Signal::TERM)?;
         self.gone().await
     }
@@ -371,7 +418,7 @@ impl Running {
 async fn answers(address: SocketAddr) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(b"GET /small HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").await?;
+        stream.write_all(b"GET /small HTTP/1.1\r\nHost: bench\r\nUser-Agent: bench\r\nAccept: */*\r\nConnection: close\r\n\r\n").await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
         Ok::<_, std::io::Error>(answer.starts_with(b"HTTP/1.1 200"))

@@ -148,7 +148,8 @@ impl Park {
         if waited_until_ms.is_some_and(|until_ms| now_ms >= until_ms) {
             return Entry::Refuse;
         }
-        let Some(parked) = &self.parked else { return self.pass() };
+        // Whoever comes at its last moment must not depend on who is told first that it is over.
+        let Some(parked) = self.parked.as_ref().filter(|p| now_ms < p.until_ms) else { return self.pass() };
         let ours = |s: &Serving| s.primary == s.site && s.open && s.epoch == parked.order.epoch;
         if forwarded && self.serving.as_ref().is_some_and(ours) {
             return self.pass();

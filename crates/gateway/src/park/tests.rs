@@ -102,6 +102,7 @@ fn nothing_waits_for_ever_and_the_queue_has_an_end() {
     park.waits_no_more();
     assert_eq!(park.waiting(), 1);
     assert_eq!(park.wake_at_ms(), Some(1_000));
+    assert_eq!(park.enter(1_000, false, None), Entry::Pass { heard: 1 }, "it is over, told or not");
     assert!(park.tick(1_000), "whoever leads is gone: the parking ends by itself");
     assert!(!park.is_parked());
 }

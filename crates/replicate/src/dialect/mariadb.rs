@@ -18,7 +18,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     // A capability of 4 asks for MariaDB's own GTIDs. The server's heartbeats are not used; ours stand in the log.
     before_stream: "SET @mariadb_slave_capability = 4, @master_heartbeat_period = 1000000000",
     last_gtid: "@@last_gtid",
-    may_set_read_only: &["READ ONLY ADMIN"],
+    may_set_read_only: &["READ_ONLY ADMIN"],
     // Servers that replicate from each other, as those of a provider's own HA do, cannot share it.
     server: "HEX(@@global.server_id)",
     tells_gtids_of_places: true,

@@ -1,6 +1,6 @@
 //! `read_only`: the server itself refuses everybody's writes, accounts that nobody has locked included.
 //!
-//! The agent must go on applying, so it is set only where this account is exempt from it (MariaDB: READ ONLY ADMIN, which
+//! The agent must go on applying, so it is set only where this account is exempt from it (MariaDB: READ_ONLY ADMIN, which
 //! also lets it be set; MySQL: CONNECTION_ADMIN, and SYSTEM_VARIABLES_ADMIN to set it), and that is proved by a write. A
 //! managed server keeps these privileges to itself: then it is told by name that this is not possible. A server that
 //! starts again has forgotten it; the account's lock stays.

@@ -21,7 +21,10 @@ async fn a_fresh_server_is_good_and_what_is_wrong_is_named() {
     let bed = Bed::new().await;
     let mut conn = bed.born(1, nhn(), 0).await;
     let good = gather(&mut conn, APPLICATION).await.unwrap();
-    assert_eq!(wrong(&judge(&nhn(), &good, APPLICATION, &Policy::default())), []);
+    let findings = judge(&nhn(), &good, APPLICATION, &Policy::default());
+    assert_eq!(wrong(&findings), []);
+    let fence = findings.iter().find(|f| f.check == "fence_read_only").unwrap();
+    assert_eq!(fence.verdict, Verdict::Ok { found: "a standby's server is set read_only, too".into() });
 
     conn.query_drop("CREATE DATABASE shop").await.unwrap();
     conn.query_drop("CREATE TABLE shop.good (id INT PRIMARY KEY)").await.unwrap();

@@ -85,13 +85,13 @@ async fn where_the_privilege_is_kept_read_only_is_named_as_not_possible_and_the_
     assert!(open(&mut conn, 1, None).await);
     // As on a managed server.
     let mut operator = bed.operator().await;
-    operator.query_drop("REVOKE READ ONLY ADMIN ON *.* FROM ghostlight@'%'").await.unwrap();
+    operator.query_drop("REVOKE READ_ONLY ADMIN ON *.* FROM ghostlight@'%'").await.unwrap();
     let mut conn = bed.agent().await;
     let reply = ask(&mut conn, 2, aws()).await;
     assert!(reply.row_raised && reply.account_locked && reply.why.is_none(), "{reply:?}");
     let told = reply.read_only.unwrap();
     assert_eq!(told.result, FenceResult::NotPossible, "{told:?}");
-    assert!(told.why.unwrap().contains("READ ONLY ADMIN"));
+    assert!(told.why.unwrap().contains("READ_ONLY ADMIN"));
     assert_eq!(state(&mut conn, APPLICATION).await.unwrap(), Fence::Closed);
 }
 

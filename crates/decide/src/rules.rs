@@ -3,8 +3,8 @@
 //! [`TABLE`] is the whole list. A rule that stands against something is a reason of the verdict and begins with its
 //! name, so that whoever reads a journal at night can look it up here. To add a rule: a variant, a row, a story.
 //!
-//! Two kinds: what concerns [`Reach::Everything`] empties the plan whatever it holds (the global stop, observing); the
-//! others only stand against beginning a failover. An operator's approval overrides what is marked so, never the rest:
+//! Two kinds: what concerns [`Reach::Everything`] empties the plan of all but what takes a switchover back (the global stop,
+//! observing); the others only stand against beginning a failover. An operator's approval overrides what is marked so, never the rest:
 //! a site that could not serve, or data that must not be promoted, stay where they are, whoever asks.
 
 use model::{
@@ -16,6 +16,7 @@ use model::{
 
 use crate::{
     problem::Language,
+    switchover,
     world::{Beliefs, is_gone},
 };
 
@@ -73,8 +74,8 @@ pub const TABLE: &[Entry] = &[
         rule: Rule::Stop,
         name: "stop",
         reach: Reach::Everything,
-        en: "An operator has stopped everything: controllers watch and take no step. `ghostlight stop --lift` ends it.",
-        ko: "운영자가 모든 동작을 정지했습니다. 컨트롤러는 관측만 하고 아무 조치도 하지 않습니다. `ghostlight stop --lift`로 해제합니다.",
+        en: "An operator has stopped everything: controllers watch and take no step but to take back a switchover that was under way. `ghostlight stop --lift` ends it.",
+        ko: "운영자가 모든 동작을 정지했습니다. 컨트롤러는 관측만 하며, 진행 중이던 계획 전환을 되돌리는 것 외에는 아무 조치도 하지 않습니다. `ghostlight stop --lift`로 해제합니다.",
         against: |b| {
             let halt = b.orders()?.stopped.as_ref()?;
             Some(format!("{} has stopped everything: {}", halt.by, halt.why))
@@ -196,9 +197,15 @@ pub(crate) fn standing(b: &Beliefs<'_>) -> Vec<String> {
     everything.filter_map(|entry| (entry.against)(b).map(|why| format!("{}: {why}", entry.name))).collect()
 }
 
-/// The last word on every plan: while everything is stopped, or only observed, nothing of it is left but a reason.
+/// The last word on every plan: while everything is stopped, or only observed, nothing of it is left but a reason. Only a
+/// switchover that the order met half-way is taken back all the same: its database is closed and its visitors wait.
 pub(crate) fn obey(b: &Beliefs<'_>, steps: Vec<Step>, mut reasons: Vec<String>) -> (Plan, Vec<String>) {
-    let mut steps = steps;
+    if standing(b).is_empty() {
+        return (Plan { steps }, reasons);
+    }
+    let left_behind = switchover::left_behind(b);
+    let takes_back = |step: &Step| matches!(step, Step::Withdraw { .. }) || left_behind.contains(step);
+    let (taken, mut steps): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(takes_back);
     for entry in TABLE.iter().filter(|entry| entry.reach == Reach::Everything) {
         let Some(why) = (entry.against)(b) else { continue };
         let would: Vec<String> = std::mem::take(&mut steps).iter().map(ToString::to_string).collect();
@@ -207,7 +214,7 @@ pub(crate) fn obey(b: &Beliefs<'_>, steps: Vec<Step>, mut reasons: Vec<String>) 
             would => format!("{}: {why}; it would now: {}", entry.name, would.join(" → ")),
         });
     }
-    (Plan { steps }, reasons)
+    (Plan { steps: taken }, reasons)
 }
 
 /// The approval of a failover out of the present epoch, while it is good.

@@ -26,7 +26,7 @@ use model::{
 };
 
 use crate::{
-    failover,
+    failover, rules,
     world::{Beliefs, Promotion, is_gone},
 };
 
@@ -155,6 +155,9 @@ fn against_going_on(b: &Beliefs<'_>, intent: &Intent) -> Option<String> {
     }
     if b.register.mode == Mode::Solo {
         return Some(format!("the mode went to solo: {} is behind", b.standby));
+    }
+    if let Some(order) = rules::standing(b).into_iter().next() {
+        return Some(order);
     }
     if let Some((_, why)) = known.failed.as_ref().filter(|(id, _)| *id == intent.id) {
         return Some(why.clone());

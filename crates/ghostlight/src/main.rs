@@ -4,6 +4,7 @@
 
 mod check;
 mod init;
+mod pipe;
 mod readiness;
 mod register;
 mod roles;
@@ -101,7 +102,8 @@ enum Command {
     ///
     /// What is there is compared and repaired. Exit code 0: it is attached again. 1: it is not.
     Seed(roles::verify::SeedArguments),
-    /// Stop everything: controllers watch and take no step, whatever happens, until `stop --lift`.
+    /// Stop everything: controllers watch and take no step, whatever happens, until `stop --lift`; only a switchover that
+    /// is under way is taken back.
     Stop(roles::orders::StopArguments),
     /// Show both sites, the register, and where the public name leads.
     Status(roles::status::Arguments),
@@ -132,9 +134,10 @@ fn main() -> ExitCode {
             };
         }
     };
-    match run(cli) {
-        Ok(code) => code,
-        Err(e) => {
+    match pipe::until_reader_gone(|| run(cli)) {
+        None => ExitCode::from(pipe::READER_GONE),
+        Some(Ok(code)) => code,
+        Some(Err(e)) => {
             eprintln!("ghostlight: {e:#}");
             ExitCode::from(exit_code(&e))
         }

@@ -44,6 +44,7 @@ pub const STORIES: &[(&str, &str)] = &[
     ("standby-lost", include_str!("../../../../scenarios/standby-lost.txt")),
     ("standby-not-ready", include_str!("../../../../scenarios/standby-not-ready.txt")),
     ("standby-viewpoint-missing", include_str!("../../../../scenarios/standby-viewpoint-missing.txt")),
+    ("stopped-in-a-switchover", include_str!("../../../../scenarios/stopped-in-a-switchover.txt")),
     ("stopped", include_str!("../../../../scenarios/stopped.txt")),
     ("switchover-aborts", include_str!("../../../../scenarios/switchover-aborts.txt")),
     ("switchover-primary-lost", include_str!("../../../../scenarios/switchover-primary-lost.txt")),

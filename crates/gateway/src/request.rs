@@ -137,7 +137,8 @@ pub(crate) async fn handle(
     let trace = if edge.access.is_some() { Trace::on() } else { Trace::off() };
     let from = visitor.address.ip();
     let entry = edge.access.as_ref().map(|log| log.begin(&request, from, &id, trace.clone()));
-    let result = answer(&edge, &visitor, &trace, request).await;
+    // On its own: hyper keeps room for this future on every connection, the many idle ones too.
+    let result = Box::pin(answer(&edge, &visitor, &trace, request)).await;
     let mut response = result.unwrap_or_else(|refusal| refuse(&edge, &refusal, &prefers, reload));
     response.headers_mut().insert(headers::REQUEST_ID, id);
     let is_unread = !visitor.heads.is_read() && !matches!(response.body(), AnswerBody::Streamed(_));

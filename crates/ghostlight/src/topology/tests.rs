@@ -36,8 +36,10 @@ fn the_example_routes_as_it_says() {
     assert_eq!(mistakes("\"tickets.example.kr\"", "\"tickets.example.kr\""), [""; 0]);
     let loaded = config::parse::<Topology>(Path::new("lb.toml"), EXAMPLE.to_owned()).unwrap();
     let routing = loaded.value.routing(&Site::new("aws"));
-    let names: Vec<_> = routing.groups.iter().map(|g| (g.name.as_str(), g.targets.len())).collect();
-    assert_eq!(names, [(DEFAULT_GROUP, 2), ("security-test", 1)]);
+    let names: Vec<_> =
+        routing.groups.iter().map(|g| (g.name.as_str(), g.targets.len(), g.dns.len())).collect();
+    assert_eq!(names, [(DEFAULT_GROUP, 2, 0), ("security-test", 0, 1)]);
+    assert!(routing.groups.iter().flat_map(|g| &g.dns).all(|t| t.site == Site::new("aws")));
     assert!(routing.groups.iter().flat_map(|g| &g.targets).all(|t| t.site == Site::new("aws")));
     assert_eq!(routing.rules.iter().map(|r| r.priority).collect::<Vec<_>>(), [10, 20, 30]);
 }

@@ -92,8 +92,8 @@ test("a booking in a browser outlives a cloud", { timeout: WHOLE_MS }, async (t)
     });
 
     await step("a seat that somebody else was faster to buy is refused kindly", async () => {
-      // Without the map's own look every few seconds: it would turn the seat grey before it is asked for.
-      await page.route(/\/api\/performances\/\d+\/seats/, (route) => route.abort());
+      // Without what the map is told meanwhile: it would turn the seat grey before it is asked for.
+      await page.route(/\/api\/performances\/\d+\/(seats|live|availability)/, (route) => route.abort());
       story.performance = await open_section(page, CONCERT);
       const [seat] = await choose(page, 1);
       await buy(browser, lab.site, "dogyeom@example.com", story.performance, [seat]);
@@ -103,7 +103,7 @@ test("a booking in a browser outlives a cloud", { timeout: WHOLE_MS }, async (t)
       await page.locator("#notice").getByText(LATE).waitFor();
       await page.locator(`#plan .seat.taken[data-seat="${seat}"]`).waitFor();
       await look("12-taken");
-      await page.unroute(/\/api\/performances\/\d+\/seats/);
+      await page.unroute(/\/api\/performances\/\d+\/(seats|live|availability)/);
       // A browser without scripts is told the same, on a page.
       const plain = await fan.context.request.post(`/performances/${story.performance}/hold`, {
         form: { token: await page.locator("input[name=token]").first().inputValue(), section: seat.split("-")[0], seats: seat },

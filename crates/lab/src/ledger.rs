@@ -58,14 +58,15 @@ pub enum Outcome {
 }
 
 /// One request as a visitor sent it, whatever became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// When it was sent, on the clock of `runtime::clock::Boot`, in milliseconds.
     pub sent_at_ms: u64,
     /// When its answer was complete, or when the visitor stopped waiting.
     pub ended_at_ms: u64,
-    /// Whether the answer was one that a service in good health gives: 2xx, or 409 (the seat is gone).
-    pub fine: bool,
+    /// What was asked and came of it, if the answer was none that a service in good health gives: 2xx, or 409 (the seat is
+    /// gone).
+    pub error: Option<String>,
 }
 
 /// What the visitors of one round met, beside the ledger's entries.

@@ -67,6 +67,8 @@ pub struct Round {
     pub overlapping: u64,
     /// Requests that ended in a reset, a time-out, or an answer that is neither 2xx nor 409.
     pub visitor_errors: u64,
+    /// The first of them: what was asked, what came of it, and when, in milliseconds since the order.
+    pub errors: Vec<String>,
     /// All requests of the round.
     pub requests: u64,
     /// From the order until the register said `sync` in the new epoch.
@@ -198,7 +200,13 @@ async fn round(
     let (pause_ms, overlapping) = pause(&requests, began.as_ms(), over_ms + wait_ms);
     (round.pause_ms, round.overlapping) = (pause_ms.map(to_f64), overlapping);
     round.requests = requests.len() as u64;
-    round.visitor_errors = requests.iter().filter(|r| !r.fine).count() as u64;
+    let errors = requests.iter().filter_map(|r| Some((r, r.error.as_ref()?)));
+    round.visitor_errors = errors.clone().count() as u64;
+    let tell = |(r, what): (&Request, &String)| {
+        let since = |ms: u64| ms.cast_signed() - began.as_ms().cast_signed();
+        format!("{what} (sent at {} ms, ended at {} ms)", since(r.sent_at_ms), since(r.ended_at_ms))
+    };
+    round.errors = errors.take(LISTED_MAX).map(tell).collect();
     let tally = drill.ledger.close_round();
     round.acknowledged = tally.acknowledged;
     violations.extend(tally.broken_promises);
@@ -289,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_pause_is_the_longest_request_that_overlaps() {
-        let request = |sent_at_ms, ended_at_ms| Request { sent_at_ms, ended_at_ms, fine: true };
+        let request = |sent_at_ms, ended_at_ms| Request { sent_at_ms, ended_at_ms, error: None };
         let requests = [request(0, 900), request(950, 1_010), request(1_100, 1_400), request(1_600, 3_000)];
         assert_eq!(pause(&requests, 1_000, 1_500), (Some(300), 2));
         assert_eq!(pause(&requests, 4_000, 5_000), (None, 0));

@@ -250,7 +250,8 @@ impl Run<'_> {
             match self.route.whom().await {
                 Err(what) => {
                     let now_ms = Boot::now().as_ms();
-                    self.all.ledger.requested(Asked { sent_at_ms: now_ms, ended_at_ms: now_ms, fine: false });
+                    let error = Some(ask.and(&what));
+                    self.all.ledger.requested(Asked { sent_at_ms: now_ms, ended_at_ms: now_ms, error });
                     self.error_seen(false);
                     gave_up.what = what;
                 }
@@ -261,11 +262,13 @@ impl Run<'_> {
                         .map_err(|e| GaveUp { open: gave_up.open, what: e.to_string() })?;
                     let sent_at_ms = Boot::now().as_ms();
                     let heard = self.all.http.send(to, request, self.patience.answer.min(left)).await;
-                    let fine = heard
-                        .as_ref()
-                        .is_ok_and(|a| a.status.is_success() || a.status == StatusCode::CONFLICT);
+                    let error = match &heard {
+                        Ok(a) if a.status.is_success() || a.status == StatusCode::CONFLICT => None,
+                        Ok(answer) => Some(ask.and(&brief(answer))),
+                        Err(failure) => Some(ask.and(&failure.to_string())),
+                    };
                     let ended_at_ms = Boot::now().as_ms();
-                    self.all.ledger.requested(Asked { sent_at_ms, ended_at_ms, fine });
+                    self.all.ledger.requested(Asked { sent_at_ms, ended_at_ms, error });
                     match heard {
                         Ok(answer) if is_final(answer.status) => {
                             self.route.served(to);
@@ -305,6 +308,11 @@ impl Run<'_> {
 }
 
 impl Ask<'_> {
+    /// What was asked, and what came of it.
+    fn and(&self, came: &str) -> String {
+        format!("{} {}: {came}", self.method, self.path)
+    }
+
     fn request(&self, host: &str) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
         let mut request = Request::builder()
             .method(self.method.clone())

@@ -19,6 +19,9 @@ use ticketing::{
 };
 use tokio::{net::TcpListener, sync::mpsc};
 
+/// Whoever signs up with this address and confirms it is the organiser.
+const ORGANISER: &str = "organiser@example.com";
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     log::start("stand");
@@ -30,7 +33,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = format!("mysql://ticketing@{}/ticketing", database.address());
     let password = Secret::new(Scratch::APPLICATION_PASSWORD);
     let store = Store::open(&url, Some(&password), clock.clone(), shutdown.clone())?;
-    let desk = Desk::new(store, Secret::new("a key for looking at pages"), clock.clone())?;
+    let desk = Desk::new(store, Secret::new("a key for looking at pages"), clock.clone())?
+        .with_organisers([ORGANISER.to_owned()]);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let site = format!("http://{}", listener.local_addr()?);
     let letters = std::env::temp_dir().join(format!("ghostlight-stand-{}", std::process::id()));

@@ -8,6 +8,8 @@
 //!   the outbox);
 //! - `TICKETING_MAIL_FROM`: their sender's address;
 //! - `TICKETING_SITE`: where visitors find the site, for links in letters, e.g. `https://tickets.example.com`;
+//! - `TICKETING_ORGANISERS`: addresses, with commas between them: whoever confirmed one of them sees sales and gives
+//!   roles;
 //! - `TICKETING_DIE_WITH_PARENT=1`: end when the parent process ends.
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -29,6 +31,8 @@ pub struct Config {
     pub key: Secret,
     /// How letters leave, if they do.
     pub post: Option<Post>,
+    /// Who sees sales and gives roles.
+    pub organisers: Vec<String>,
     /// End with the parent.
     pub die_with_parent: bool,
 }
@@ -115,7 +119,10 @@ impl Config {
             }
         };
         let die_with_parent = var("TICKETING_DIE_WITH_PARENT").as_deref() == Some("1");
-        Ok(Config { listen, database_url, database_password, key, post, die_with_parent })
+        let organisers = var("TICKETING_ORGANISERS").unwrap_or_default();
+        let organisers =
+            organisers.split(',').map(str::trim).filter(|a| !a.is_empty()).map(str::to_owned).collect();
+        Ok(Config { listen, database_url, database_password, key, post, organisers, die_with_parent })
     }
 }
 

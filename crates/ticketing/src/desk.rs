@@ -2,7 +2,7 @@
 //!
 //! Must not know: HTTP, pages.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use runtime::secret::Secret;
 
@@ -28,12 +28,14 @@ use crate::{
 
 mod account;
 mod cancel;
+mod organiser;
 mod post;
 mod queue;
 mod sessions;
 mod tickets;
 
 pub use cancel::Terms;
+pub use organiser::{Report, Shown, Verdict};
 pub use post::Post;
 pub use sessions::Sessions;
 
@@ -61,6 +63,7 @@ pub struct Desk {
     passwords: Passwords,
     payments: Arc<dyn PaymentProvider>,
     issuer: Arc<Issuer>,
+    organisers: Arc<BTreeSet<String>>,
 }
 
 /// Why there can be no box office: a mistake of ours, or of the machine.
@@ -122,7 +125,14 @@ impl Desk {
             passwords: Passwords::new()?,
             payments,
             issuer,
+            organisers: Arc::default(),
         })
+    }
+
+    /// The same, with organisers: whoever confirmed one of these addresses may see sales and give roles.
+    pub fn with_organisers(mut self, addresses: impl IntoIterator<Item = String>) -> Desk {
+        self.organisers = Arc::new(addresses.into_iter().map(|a| a.trim().to_lowercase()).collect());
+        self
     }
 
     /// What is on sale.

@@ -29,6 +29,7 @@ pub mod payment;
 pub mod policy;
 pub mod queue;
 pub mod refusal;
+pub mod role;
 pub mod seating;
 pub mod session;
 pub mod store;

@@ -21,6 +21,10 @@ pub enum Refusal {
     Broken,
     /// There is no such page, show, performance, hold or booking.
     NoSuch,
+    /// For organisers, or doors.
+    NotAllowed,
+    /// Nobody has an account with this address.
+    NoMember,
     /// Nobody is signed in.
     NotSignedIn,
     /// Address and password do not belong together.
@@ -113,6 +117,8 @@ impl Refusal {
             Refusal::NotNow => "not_now",
             Refusal::Broken => "broken",
             Refusal::NoSuch => "not_found",
+            Refusal::NotAllowed => "not_allowed",
+            Refusal::NoMember => "no_member",
             Refusal::NotSignedIn => "not_signed_in",
             Refusal::WrongPassword => "wrong_email_or_password",
             Refusal::WrongCurrentPassword => "wrong_password",
@@ -155,12 +161,12 @@ impl Refusal {
         match self {
             Refusal::NotNow => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Broken => StatusCode::INTERNAL_SERVER_ERROR,
-            Refusal::NoSuch => StatusCode::NOT_FOUND,
+            Refusal::NoSuch | Refusal::NoMember => StatusCode::NOT_FOUND,
             Refusal::NotSignedIn | Refusal::WrongPassword => StatusCode::UNAUTHORIZED,
             Refusal::WrongCurrentPassword => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::TooManyTries => StatusCode::TOO_MANY_REQUESTS,
             Refusal::LinkOver => StatusCode::GONE,
-            Refusal::Foreign => StatusCode::FORBIDDEN,
+            Refusal::Foreign | Refusal::NotAllowed => StatusCode::FORBIDDEN,
             Refusal::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::Odd(_)
             | Refusal::NoIdempotencyKey
@@ -196,6 +202,14 @@ impl Refusal {
             Refusal::NoSuch => {
                 lang.pick("찾으시는 화면이 없어요. 처음 화면에서 다시 찾아볼까요?", "There is no such page. Shall we start again from the front page?")
             }
+            Refusal::NotAllowed => lang.pick(
+                "담당자만 볼 수 있는 화면이에요. 주최자에게 역할을 부탁해 주세요.",
+                "This page is for the staff. Ask the organiser for a role.",
+            ),
+            Refusal::NoMember => lang.pick(
+                "이 이메일로 가입한 분이 없어요. 먼저 가입을 부탁해 주세요.",
+                "Nobody has an account with this address. Ask them to sign up first.",
+            ),
             Refusal::NotSignedIn => lang.pick("로그인하면 이어서 예매할 수 있어요.", "Sign in to go on with your booking."),
             Refusal::WrongPassword => lang.pick(
                 "이메일이나 비밀번호가 맞지 않아요. 다시 확인해 주세요.",

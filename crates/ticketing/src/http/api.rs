@@ -16,7 +16,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    live, queue,
+    door, live, queue,
     visitor::{Visitor, is_foreign},
 };
 use crate::{
@@ -49,6 +49,8 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/holds/{hold}/pay", post(pay))
         .route("/bookings", get(bookings))
         .route("/bookings/{no}/tickets", get(tickets))
+        .route("/door/{id}", get(door::kept))
+        .route("/door/{id}/scans", post(door::scans))
         .route("/ticket-key", get(ticket_key))
         .route("/bookings/{no}/cancel", post(cancel).get(cancel_terms))
         .layer(middleware::from_fn(only_json))

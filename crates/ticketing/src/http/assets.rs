@@ -23,12 +23,13 @@ struct Asset {
     version: String,
 }
 
-const FILES: [(&str, &str, &str); 6] = [
+const FILES: [(&str, &str, &str); 7] = [
     ("tokens.css", "text/css; charset=utf-8", include_str!("../assets/tokens.css")),
     ("pages.css", "text/css; charset=utf-8", include_str!("../assets/pages.css")),
     ("clock.js", "text/javascript; charset=utf-8", include_str!("../assets/clock.js")),
     ("seats.js", "text/javascript; charset=utf-8", include_str!("../assets/seats.js")),
     ("queue.js", "text/javascript; charset=utf-8", include_str!("../assets/queue.js")),
+    ("door.js", "text/javascript; charset=utf-8", include_str!("../assets/door.js")),
     ("lamp.svg", SVG, include_str!("../assets/lamp.svg")),
 ];
 const SVG: &str = "image/svg+xml; charset=utf-8";

@@ -5,9 +5,11 @@ mod answer;
 mod api;
 mod assets;
 mod booking;
+mod door;
 mod edge;
 mod home;
 mod live;
+mod organiser;
 mod profile;
 mod queue;
 mod seats;
@@ -50,6 +52,13 @@ pub fn router(desk: Desk) -> Router {
         .route("/bookings/{no}/calendar.ics", get(booking::calendar))
         .route("/bookings/{no}/cancel", post(booking::cancel).get(booking::done_again))
         .route("/my", get(booking::mine))
+        .route("/organiser", get(organiser::list))
+        .route("/organiser/staff", get(organiser::staff).post(organiser::set_role))
+        .route("/organiser/performances/{id}", get(organiser::report))
+        .route("/organiser/performances/{id}/bookings.csv", get(organiser::csv))
+        .route("/organiser/performances/{id}/door-list", get(organiser::door_list))
+        .route("/door", get(door::list))
+        .route("/door/{id}", get(door::page).post(door::admit))
         .route("/my/profile", get(profile::profile).post(profile::rename))
         .route("/my/confirm", post(profile::confirm_again).get(profile::back))
         .route("/my/password", post(profile::change_password).get(profile::back))

@@ -33,6 +33,7 @@ const MIGRATIONS: &[(u32, &str, Step)] = &[
     (4, "rooms", Step::Rooms),
     (5, "cancellations", Step::Sql(include_str!("migrations/0005_cancellations.sql"))),
     (6, "accounts", Step::Sql(include_str!("migrations/0006_accounts.sql"))),
+    (7, "organisers", Step::Sql(include_str!("migrations/0007_organisers.sql"))),
 ];
 
 /// Halls of this size get a waiting room for every sale that is yet to open.

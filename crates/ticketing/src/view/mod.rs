@@ -4,8 +4,10 @@
 
 pub(crate) mod account;
 pub(crate) mod booking;
+pub(crate) mod door;
 pub(crate) mod home;
 pub(crate) mod ics;
+pub(crate) mod organiser;
 mod part;
 pub(crate) mod poster;
 pub(crate) mod profile;

@@ -8,7 +8,7 @@ const OLD: &str = "correct horse";
 const NEW: &str = "battery staple";
 
 /// Somebody signed up under this address.
-async fn member(at: std::net::SocketAddr, email: &str) -> Visitor {
+pub(crate) async fn member(at: std::net::SocketAddr, email: &str) -> Visitor {
     let mut visitor = Visitor::new(at);
     let body = json!({ "email": email, "name": "해준", "password": OLD, "terms": true });
     let answer = visitor.post("/api/signup", "", &body).await;
@@ -30,7 +30,7 @@ async fn login(at: std::net::SocketAddr, email: &str, password: &str) -> Answer 
 }
 
 /// The path of the link in a letter.
-fn link(letter: &str) -> String {
+pub(crate) fn link(letter: &str) -> String {
     let from = letter.find("http://tickets.test/").unwrap_or_else(|| panic!("no link: {letter}"));
     letter[from + "http://tickets.test".len()..].split_whitespace().next().unwrap().to_owned()
 }

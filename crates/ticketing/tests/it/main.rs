@@ -7,6 +7,7 @@
 )]
 
 mod accounts;
+mod organiser;
 mod pages;
 mod promises;
 mod refusing;

@@ -106,8 +106,9 @@ impl Site {
         let url = format!("mysql://ticketing@{}/ticketing", self.database.address());
         let password = Secret::new(Scratch::APPLICATION_PASSWORD);
         let store = Store::open(&url, Some(&password), self.clock.clone(), self.shutdown.clone()).unwrap();
-        let desk =
-            Desk::new(store, Secret::new("a key that all instances share"), self.clock.clone()).unwrap();
+        let desk = Desk::new(store, Secret::new("a key that all instances share"), self.clock.clone())
+            .unwrap()
+            .with_organisers(["organiser@example.com".to_owned()]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         if letters {

@@ -148,7 +148,7 @@ impl Desk {
                         at_ms: one.at_ms,
                     }),
                     Some(false) => Err(Verdict::Cancelled(a.seat)),
-                    // Signed by us, but its booking is not in the database: written on a site whose last moments were lost.
+                    // Signed by us, but its booking is not in the database: nobody was told that it stands.
                     None => Err(Verdict::Cancelled(a.seat)),
                 },
             });

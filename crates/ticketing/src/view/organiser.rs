@@ -202,13 +202,13 @@ pub(crate) fn door_list(frame: &Frame<'_>, event: &Event<'_>, report: &Report) -
         p.eyebrow { a href=(format!("/organiser/performances/{}", event.performance.id)) { (frame.t("판매 보고서", "Sales report")) } }
         h1 { (title) }
         p.quiet { (event.show.title.in_lang(lang)) " · " (date_time(lang, event.performance.starts_at_ms)) " · " (thousands(u64::try_from(rows.len()).unwrap_or(0))) (frame.t("석", " seats")) }
-        table.report {
+        div.scroll tabindex="0" role="region" aria-label=(title) { table.report {
             thead { tr { th scope="col" { "✓" } th scope="col" { (frame.t("좌석", "Seat")) } th scope="col" { (frame.t("이름", "Name")) } th scope="col" { (frame.t("예매번호", "Number")) } } }
             tbody { @for (seat, line) in rows { tr {
                 td { @if report.entered.contains_key(&(line.id, seat.to_owned())) { "✓" } @else { "☐" } }
                 th scope="row" { (event.seat_name(lang, seat)) } td { (line.name) } td { (line.no.grouped()) }
             } } }
-        }
+        } }
     };
     page(frame, title, body)
 }

@@ -26,6 +26,8 @@ pub enum ClaimState {
 /// One row of `seat_claims`. A seat without a claim is free.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
+    /// Of which performance.
+    pub performance: u32,
     /// Which seat.
     pub seat: String,
     /// Whose; none when blocked.
@@ -59,6 +61,8 @@ impl Claim {
 pub struct Wish {
     /// Who asks.
     pub account: u64,
+    /// For which performance.
+    pub performance: u32,
     /// The name that the hold will have.
     pub hold: HoldId,
     /// Seats with their prices, each once.
@@ -181,6 +185,8 @@ pub fn plan_hold(wish: &Wish, seen: &[Claim], now_ms: u64) -> HoldDecision {
 /// What a hold costs when it is paid now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
+    /// Of which performance.
+    pub performance: u32,
     /// Which seats.
     pub seats: Vec<String>,
     /// What they cost together.
@@ -198,7 +204,8 @@ pub enum PayRefusal {
 
 /// Decides whether `account` may pay a hold now, given the claims that bear its name.
 pub fn plan_pay(account: u64, claims: &[Claim], now_ms: u64) -> Result<Due, PayRefusal> {
-    if claims.is_empty() || claims.iter().any(|c| c.account != Some(account)) {
+    let first = claims.first().ok_or(PayRefusal::HoldExpired)?;
+    if claims.iter().any(|c| c.account != Some(account)) {
         return Err(PayRefusal::HoldExpired);
     }
     if claims.iter().any(|c| c.state == ClaimState::Sold) {
@@ -208,6 +215,7 @@ pub fn plan_pay(account: u64, claims: &[Claim], now_ms: u64) -> Result<Due, PayR
         return Err(PayRefusal::HoldExpired);
     }
     Ok(Due {
+        performance: first.performance,
         seats: claims.iter().map(|c| c.seat.clone()).collect(),
         amount_won: claims.iter().map(|c| u64::from(c.price_won)).sum(),
     })
@@ -257,6 +265,7 @@ mod tests {
     fn claim(seat: &str, account: u64, slot: u8, state: ClaimState, until: Option<u64>) -> Claim {
         let hold = Some(HoldId::of_request(b"test", account, 1, "earlier"));
         Claim {
+            performance: 7,
             seat: seat.into(),
             account: Some(account),
             slot: Some(slot),
@@ -269,7 +278,7 @@ mod tests {
 
     fn wish(seats: &[&str], limit: u8) -> Wish {
         let seats = seats.iter().map(|s| ((*s).to_owned(), 10_000)).collect();
-        Wish { account: 1, hold: HoldId::of_request(b"test", 1, 1, "now"), seats, limit }
+        Wish { account: 1, performance: 7, hold: HoldId::of_request(b"test", 1, 1, "now"), seats, limit }
     }
 
     fn refusal(wish: &Wish, seen: &[Claim]) -> HoldRefusal {

@@ -9,7 +9,7 @@ use runtime::secret::Secret;
 use crate::{
     admission::{Issuer, KeyError},
     booking::{Claim, Hold, PayRefusal, SaleState, Wish, plan_pay},
-    catalogue::{Catalogue, Performance},
+    catalogue::Catalogue,
     clock::Clock,
     ids::{BookingNo, HoldId, IdempotencyKey, row_id},
     inventory::{
@@ -118,7 +118,7 @@ impl Desk {
             waiting: Waiting::start(store.clone(), clock.clone()),
             live: Live::new(store.clone(), clock.clone()),
             sessions: Sessions::start(store.clone(), clock.clone()),
-            inventory: Inventory::new(store.clone(), clock.clone()),
+            inventory: Inventory::start(store.clone(), clock.clone()),
             store,
             signer: Signer::new(key),
             clock,
@@ -210,11 +210,8 @@ impl Desk {
             Some(key) => HoldId::of_request(self.signer.key(), account, performance, key.as_str()),
             None => HoldId::draw(),
         };
-        self.write_wish(
-            event.performance,
-            Wish { account, hold, seats, limit: event.performance.account_limit },
-        )
-        .await
+        let limit = event.performance.account_limit;
+        self.write_wish(Wish { account, performance, hold, seats, limit }).await
     }
 
     /// The best free seats together.
@@ -228,9 +225,9 @@ impl Desk {
         best(event.hall, |seat| !board.is_taken(seat), wanted, luck).ok_or(Refusal::NoneTogether)
     }
 
-    async fn write_wish(&self, performance: &Performance, wish: Wish) -> Result<Hold, Refusal> {
+    async fn write_wish(&self, wish: Wish) -> Result<Hold, Refusal> {
         let asked_ms = self.clock.now_ms();
-        let told = self.inventory.ask(performance.id, Request::Hold(wish)).await;
+        let told = self.inventory.ask(Request::Hold(wish)).await;
         self.measured(asked_ms, &told);
         match told {
             Ok(Outcome::Held(hold)) => Ok(hold),
@@ -288,14 +285,13 @@ impl Desk {
         key: &IdempotencyKey,
         method: &str,
     ) -> Result<Paid, Refusal> {
-        let (held, booked) = self.store.before_payment(account, hold, key).await?;
-        if let Some(booking) = booked {
-            return Ok(Paid { booking, repeated: true });
-        }
-        let Some((performance, claims)) = held else {
-            return Err(Refusal::Pay(PayRefusal::HoldExpired));
+        let price = Request::Price { account, hold: hold.clone(), key: key.clone() };
+        let due = match self.inventory.ask(price).await {
+            Ok(Outcome::Due(due)) => due,
+            Ok(Outcome::SoldBefore(booking)) => return Ok(Paid { booking, repeated: true }),
+            Ok(Outcome::SaleRefused(why)) => return Err(Refusal::Pay(why)),
+            told => return Err(odd_outcome(&told)),
         };
-        let due = plan_pay(account, &claims, self.clock.now_ms()).map_err(Refusal::Pay)?;
         let charge = Charge {
             account,
             idempotency_key: key.as_str().to_owned(),
@@ -311,7 +307,7 @@ impl Desk {
             payment_id: row_id(now_ms),
             no: BookingNo::draw(),
             account,
-            performance,
+            performance: due.performance,
             hold: hold.clone(),
             key: key.clone(),
             seat_count: due.seats.len(),
@@ -320,7 +316,7 @@ impl Desk {
             provider_ref: capture.reference.clone(),
         };
         let asked_ms = self.clock.now_ms();
-        let told = self.inventory.ask(performance, Request::Sell(new)).await;
+        let told = self.inventory.ask(Request::Sell(new)).await;
         self.measured(asked_ms, &told);
         match told {
             Ok(Outcome::Sold(booking)) => Ok(Paid { booking, repeated: false }),

@@ -59,7 +59,7 @@ impl fmt::Display for BookingNo {
 }
 
 /// Names the seats that one visitor took together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HoldId(String);
 
 impl HoldId {

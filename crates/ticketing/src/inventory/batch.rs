@@ -1,4 +1,4 @@
-//! Decides a batch of requests for one performance.
+//! Decides a batch of requests, for whichever performances.
 //!
 //! Give it the requests in the order of their arrival, every claim and booking that matters to any of them, and the
 //! time. Each is decided as if it were alone, over what the database showed and what those before it in the batch
@@ -11,9 +11,10 @@ use std::collections::{HashMap, HashSet};
 
 use crate::{
     booking::{
-        Claim, ClaimState, Hold, HoldDecision, HoldRefusal, NewClaim, PayRefusal, Wish, plan_hold, plan_pay,
+        Claim, ClaimState, Due, Hold, HoldDecision, HoldRefusal, NewClaim, PayRefusal, Wish, plan_hold,
+        plan_pay,
     },
-    ids::HoldId,
+    ids::{HoldId, IdempotencyKey},
     store::{Booked, NewBooking},
 };
 
@@ -22,6 +23,15 @@ use crate::{
 pub enum Request {
     /// Hold these seats.
     Hold(Wish),
+    /// Say what is due for a hold, or which booking this key made before. Writes nothing.
+    Price {
+        /// Who wants to pay.
+        account: u64,
+        /// What.
+        hold: HoldId,
+        /// The key that the payment will have.
+        key: IdempotencyKey,
+    },
     /// Sell a hold whose money is taken.
     Sell(NewBooking),
 }
@@ -33,17 +43,21 @@ pub enum Outcome {
     Held(Hold),
     /// They are not.
     HoldRefused(HoldRefusal),
+    /// This is to be paid.
+    Due(Due),
     /// Sold.
     Sold(Booked),
     /// The same key sold it before.
     SoldBefore(Booked),
-    /// Not sold: the money must go back.
+    /// Not sold, nor to be: money that was taken for it must go back.
     SaleRefused(PayRefusal),
 }
 
 /// Claims to be inserted for one hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewHold {
+    /// Of which performance.
+    pub performance: u32,
     /// Whose.
     pub account: u64,
     /// Its name.
@@ -57,8 +71,8 @@ pub struct NewHold {
 /// Everything that one transaction writes.
 #[derive(Clone, Debug, Default)]
 pub struct Write {
-    /// Seats whose expired claims go first.
-    pub expired: Vec<String>,
+    /// Seats of performances whose expired claims go first.
+    pub expired: Vec<Place>,
     /// Holds to insert.
     pub holds: Vec<NewHold>,
     /// Holds to sell.
@@ -81,22 +95,22 @@ pub struct Plan {
     pub outcomes: Vec<Outcome>,
 }
 
+/// A seat of a performance: the key of its claim.
+pub type Place = (u32, String);
+
 /// What the database showed, kept up to date while the batch is decided.
+#[derive(Default)]
 struct Shelf {
-    claims: HashMap<String, Claim>,
-    of_account: HashMap<u64, HashSet<String>>,
-    of_hold: HashMap<String, HashSet<String>>,
+    claims: HashMap<Place, Claim>,
+    of_account: HashMap<(u32, u64), HashSet<String>>,
+    of_hold: HashMap<HoldId, HashSet<Place>>,
     bookings: HashMap<(u64, String), Booked>,
 }
 
 impl Shelf {
     fn new(claims: Vec<Claim>, bookings: Vec<(String, Booked)>) -> Shelf {
-        let mut shelf = Shelf {
-            claims: HashMap::with_capacity(claims.len()),
-            of_account: HashMap::new(),
-            of_hold: HashMap::new(),
-            bookings: bookings.into_iter().map(|(key, b)| ((b.account, key), b)).collect(),
-        };
+        let bookings = bookings.into_iter().map(|(key, b)| ((b.account, key), b)).collect();
+        let mut shelf = Shelf { bookings, ..Shelf::default() };
         for claim in claims {
             shelf.put(claim);
         }
@@ -104,44 +118,51 @@ impl Shelf {
     }
 
     fn put(&mut self, claim: Claim) {
+        let place = (claim.performance, claim.seat.clone());
         if let Some(account) = claim.account {
-            self.of_account.entry(account).or_default().insert(claim.seat.clone());
+            self.of_account.entry((claim.performance, account)).or_default().insert(claim.seat.clone());
         }
         if let Some(hold) = &claim.hold {
-            self.of_hold.entry(hold.as_str().to_owned()).or_default().insert(claim.seat.clone());
+            self.of_hold.entry(hold.clone()).or_default().insert(place.clone());
         }
-        self.claims.insert(claim.seat.clone(), claim);
+        self.claims.insert(place, claim);
     }
 
-    fn take(&mut self, seat: &str) {
-        let Some(claim) = self.claims.remove(seat) else { return };
-        if let Some(seats) = claim.account.and_then(|account| self.of_account.get_mut(&account)) {
-            seats.remove(seat);
+    fn take(&mut self, place: &Place) {
+        let Some(claim) = self.claims.remove(place) else { return };
+        let of_account = claim.account.and_then(|account| self.of_account.get_mut(&(place.0, account)));
+        if let Some(seats) = of_account {
+            seats.remove(&place.1);
         }
-        if let Some(seats) = claim.hold.and_then(|hold| self.of_hold.get_mut(hold.as_str())) {
-            seats.remove(seat);
+        if let Some(places) = claim.hold.and_then(|hold| self.of_hold.get_mut(&hold)) {
+            places.remove(place);
         }
     }
 
     /// What matters to a wish: claims on its seats, and of its account.
     fn for_wish(&self, wish: &Wish) -> Vec<Claim> {
-        let own = self.of_account.get(&wish.account).into_iter().flatten();
+        let own = self.of_account.get(&(wish.performance, wish.account)).into_iter().flatten();
         let wished = wish.seats.iter().map(|(seat, _)| seat);
         let seats: HashSet<&String> = own.chain(wished).collect();
-        seats.into_iter().filter_map(|seat| self.claims.get(seat)).cloned().collect()
+        let places = seats.into_iter().map(|seat| (wish.performance, seat.clone()));
+        places.filter_map(|place| self.claims.get(&place)).cloned().collect()
     }
 
     /// The claims of a hold, by seat.
     fn of_hold(&self, hold: &HoldId) -> Vec<Claim> {
-        let seats = self.of_hold.get(hold.as_str()).into_iter().flatten();
-        let mut claims: Vec<Claim> = seats.filter_map(|seat| self.claims.get(seat)).cloned().collect();
+        let places = self.of_hold.get(hold).into_iter().flatten();
+        let mut claims: Vec<Claim> = places.filter_map(|place| self.claims.get(place)).cloned().collect();
         claims.sort_by(|a, b| a.seat.cmp(&b.seat));
         claims
     }
+
+    fn booking(&self, account: u64, key: &IdempotencyKey) -> Option<&Booked> {
+        self.bookings.get(&(account, key.as_str().to_owned()))
+    }
 }
 
-/// Decides `requests`, given every claim on a wished seat, of a wishing account and of a hold to be sold, and every
-/// booking, with its key, that one of the sales may be a repetition of.
+/// Decides `requests`, given every claim on a wished seat, of a wishing account and of a hold to be priced or sold, and
+/// every booking, with its key, that one of the payments may be a repetition of.
 pub fn decide(
     requests: &[Request],
     claims: Vec<Claim>,
@@ -153,6 +174,11 @@ pub fn decide(
     for request in requests {
         let outcome = match request {
             Request::Hold(wish) => hold(wish, &mut shelf, &mut plan.write, now_ms),
+            Request::Price { account, hold, key } => match shelf.booking(*account, key) {
+                Some(booked) => Outcome::SoldBefore(booked.clone()),
+                None => plan_pay(*account, &shelf.of_hold(hold), now_ms)
+                    .map_or_else(Outcome::SaleRefused, Outcome::Due),
+            },
             Request::Sell(new) => sell(new, &mut shelf, &mut plan.write, now_ms),
         };
         plan.outcomes.push(outcome);
@@ -169,11 +195,14 @@ fn hold(wish: &Wish, shelf: &mut Shelf, write: &mut Write, now_ms: u64) -> Outco
         HoldDecision::Done(hold) => return Outcome::Held(hold),
         HoldDecision::Refuse(why) => return Outcome::HoldRefused(why),
     };
-    for seat in &planned.expired {
-        shelf.take(seat);
+    for seat in planned.expired {
+        let place = (wish.performance, seat);
+        shelf.take(&place);
+        write.expired.push(place);
     }
     for claim in &planned.claims {
         shelf.put(Claim {
+            performance: wish.performance,
             seat: claim.seat.clone(),
             account: Some(wish.account),
             slot: Some(claim.slot),
@@ -183,8 +212,8 @@ fn hold(wish: &Wish, shelf: &mut Shelf, write: &mut Write, now_ms: u64) -> Outco
             price_won: claim.price_won,
         });
     }
-    write.expired.extend(planned.expired);
     write.holds.push(NewHold {
+        performance: wish.performance,
         account: wish.account,
         hold: wish.hold.clone(),
         claims: planned.claims,
@@ -199,8 +228,7 @@ fn hold(wish: &Wish, shelf: &mut Shelf, write: &mut Write, now_ms: u64) -> Outco
 }
 
 fn sell(new: &NewBooking, shelf: &mut Shelf, write: &mut Write, now_ms: u64) -> Outcome {
-    let key = (new.account, new.key.as_str().to_owned());
-    if let Some(booked) = shelf.bookings.get(&key) {
+    if let Some(booked) = shelf.booking(new.account, &new.key) {
         return Outcome::SoldBefore(booked.clone());
     }
     let claims = shelf.of_hold(&new.hold);
@@ -224,7 +252,7 @@ fn sell(new: &NewBooking, shelf: &mut Shelf, write: &mut Write, now_ms: u64) -> 
         created_at_ms: now_ms,
         cancelled: None,
     };
-    shelf.bookings.insert(key, booked.clone());
+    shelf.bookings.insert((new.account, new.key.as_str().to_owned()), booked.clone());
     write.sales.push(new.clone());
     Outcome::Sold(booked)
 }
@@ -247,13 +275,14 @@ mod tests {
 
     fn wish(account: u64, key: &str, seats: &[&str]) -> Request {
         let seats = seats.iter().map(|s| ((*s).to_owned(), 10_000)).collect();
-        Request::Hold(Wish { account, hold: hold_id(account, key), seats, limit: 4 })
+        Request::Hold(Wish { account, performance: 7, hold: hold_id(account, key), seats, limit: 4 })
     }
 
     fn held(account: u64, key: &str, seats: &[&str], until: u64) -> Vec<Claim> {
         (1u8..)
             .zip(seats)
             .map(|(slot, seat)| Claim {
+                performance: 7,
                 seat: (*seat).to_owned(),
                 account: Some(account),
                 slot: Some(slot),
@@ -317,7 +346,7 @@ mod tests {
     fn an_expired_claim_goes_and_the_seat_is_held_anew() {
         let claims = held(9, "old", &["F-1-1", "F-1-2"], NOW);
         let plan = decide(&[wish(1, "a", &["F-1-1"]), wish(2, "a", &["F-1-1"])], claims, vec![], NOW);
-        assert_eq!(plan.write.expired, ["F-1-1"]);
+        assert_eq!(plan.write.expired, [(7, "F-1-1".to_owned())]);
         assert!(matches!(&plan.outcomes[0], Outcome::Held(h) if h.held_until_ms == NOW + HOLD_MS));
         assert!(matches!(&plan.outcomes[1], Outcome::HoldRefused(HoldRefusal::SeatTaken(_))));
     }
@@ -353,6 +382,40 @@ mod tests {
         assert!(matches!(&plan.outcomes[1], Outcome::HoldRefused(HoldRefusal::SeatTaken(_))));
     }
 
+    #[test]
+    fn performances_in_one_batch_share_nothing() {
+        let of = |performance, request| match request {
+            Request::Hold(wish) => Request::Hold(Wish { performance, ..wish }),
+            other => other,
+        };
+        let asks = [7, 8].map(|p| of(p, wish(1, &p.to_string(), &["F-1-1"])));
+        let expired = held(9, "old", &["F-1-1"], NOW);
+        let plan = decide(&asks, expired, vec![], NOW);
+        assert!(plan.outcomes.iter().all(|o| matches!(o, Outcome::Held(_))), "{:?}", plan.outcomes);
+        assert_eq!(plan.write.expired, [(7, "F-1-1".to_owned())]);
+        let slots: Vec<(u32, u8)> =
+            plan.write.holds.iter().map(|h| (h.performance, h.claims[0].slot)).collect();
+        assert_eq!(slots, [(7, 1), (8, 1)]);
+    }
+
+    #[test]
+    fn what_is_due_is_said_without_writing() {
+        let claims = held(1, "h", &["F-1-1", "F-1-2"], NOW + 5);
+        let price = |account| Request::Price {
+            account,
+            hold: hold_id(1, "h"),
+            key: IdempotencyKey::parse("k").unwrap(),
+        };
+        let plan = decide(&[price(1), price(2), sale(1, "h", "k", 2), price(1)], claims, vec![], NOW);
+        let seats = vec!["F-1-1".to_owned(), "F-1-2".to_owned()];
+        assert_eq!(plan.outcomes[0], Outcome::Due(Due { performance: 7, seats, amount_won: 20_000 }));
+        assert_eq!(plan.outcomes[1], Outcome::SaleRefused(PayRefusal::HoldExpired));
+        // Sold by one before it in the same batch, with the same key: that booking is the answer.
+        assert!(matches!(plan.outcomes[3], Outcome::SoldBefore(_)));
+        assert_eq!(plan.write.sales.len(), 1);
+        assert!(decide(&[price(1)], vec![], vec![], NOW).write.is_empty());
+    }
+
     proptest! {
         #[test]
         fn whatever_is_asked_together_breaks_no_key(
@@ -382,7 +445,7 @@ mod tests {
             let plan = decide(&requests, claims.clone(), vec![], NOW);
             prop_assert_eq!(plan.outcomes.len(), requests.len());
             // Apply it as the database would: its keys must bear it.
-            let left = claims.into_iter().filter(|c| !plan.write.expired.contains(&c.seat));
+            let left = claims.into_iter().filter(|c| !plan.write.expired.contains(&(7, c.seat.clone())));
             let (mut seats, mut places) = (HashSet::new(), HashSet::new());
             for claim in left {
                 prop_assert!(seats.insert(claim.seat.clone()) && places.insert((claim.account.unwrap(), claim.slot.unwrap())));

@@ -1,12 +1,9 @@
-//! One writer a performance: gathers what arrived while the last commit ran, decides it, writes it, answers.
+//! One writer: gathers what arrived while the last commit ran, decides it, writes it, answers.
 //!
 //! No request waits for a timer: the first one of a quiet moment is written at once, and under load batches grow by
-//! themselves. No connection is held between reading and writing, nor while money moves.
-
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+//! themselves. One writer for all performances, not one for each: a statement and a commit cost the database the same
+//! for one booking as for thirty, and most evenings many performances are on sale. No connection is held between
+//! reading and writing, nor while money moves.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,11 +15,11 @@ use crate::{
 
 /// Requests of one transaction. More would make a conflict with another instance cost more than the commit saves.
 const BATCH_MAX: usize = 64;
-/// Requests that may wait for a writer. Beyond, the answer is "not now": better than a long silence.
-const PENDING_MAX: usize = 2_048;
-/// How often a batch is decided anew because another instance was faster.
+/// Requests that may wait for the writer. Beyond, the answer is "not now": better than a long silence.
+const PENDING_MAX: usize = 4_096;
+/// How often a request is decided anew because another instance was faster.
 const RACES: usize = 6;
-/// After so many, each request goes alone: one that keeps failing must not drag the others along.
+/// After so many a batch is halved: one that keeps failing must not drag the others along.
 const TOGETHER: usize = 3;
 
 /// Why there is no outcome.
@@ -41,93 +38,81 @@ struct Job {
     answer: oneshot::Sender<Told>,
 }
 
-/// The writers of this instance. Cheap to clone.
+/// The writer of this instance. Cheap to clone.
 #[derive(Clone)]
 pub struct Inventory {
-    store: Store,
-    clock: Clock,
-    writers: Arc<Mutex<HashMap<u32, mpsc::Sender<Job>>>>,
+    jobs: mpsc::Sender<Job>,
 }
 
 impl Inventory {
-    /// No writer yet: each begins with the first request for its performance.
-    pub fn new(store: Store, clock: Clock) -> Inventory {
-        Inventory { store, clock, writers: Arc::default() }
+    /// Starts the writer, which ends with the last clone.
+    pub fn start(store: Store, clock: Clock) -> Inventory {
+        let (jobs, asked) = mpsc::channel(PENDING_MAX);
+        tokio::spawn(write(store, clock, asked));
+        Inventory { jobs }
     }
 
     /// Hands a request in and waits for its outcome. It is carried out even if the caller goes away.
-    pub async fn ask(&self, performance: u32, request: Request) -> Told {
+    pub async fn ask(&self, request: Request) -> Told {
         let (answer, told) = oneshot::channel();
-        if self.writer(performance).try_send(Job { request, answer }).is_err() {
+        if self.jobs.try_send(Job { request, answer }).is_err() {
             return Err(NoOutcome::NotNow);
         }
         told.await.unwrap_or(Err(NoOutcome::Broken))
     }
-
-    fn writer(&self, performance: u32) -> mpsc::Sender<Job> {
-        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
-        let writer = writers.entry(performance).or_insert_with(|| {
-            let (jobs, asked) = mpsc::channel(PENDING_MAX);
-            tokio::spawn(write(performance, self.store.clone(), self.clock.clone(), asked));
-            jobs
-        });
-        // A writer that ended (a panic in it) is replaced by the next one who asks.
-        if writer.is_closed() {
-            let (jobs, asked) = mpsc::channel(PENDING_MAX);
-            tokio::spawn(write(performance, self.store.clone(), self.clock.clone(), asked));
-            *writer = jobs;
-        }
-        writer.clone()
-    }
 }
 
-/// The loop of one performance. Ends with the last [`Inventory`].
-async fn write(performance: u32, store: Store, clock: Clock, mut asked: mpsc::Receiver<Job>) {
+/// The loop.
+async fn write(store: Store, clock: Clock, mut asked: mpsc::Receiver<Job>) {
     let mut jobs = Vec::with_capacity(BATCH_MAX);
     while asked.recv_many(&mut jobs, BATCH_MAX).await > 0 {
         let (requests, answers): (Vec<Request>, Vec<oneshot::Sender<Told>>) =
             jobs.drain(..).map(|job| (job.request, job.answer)).unzip();
-        let told = settle(&store, &clock, performance, requests).await;
+        // In a task of its own: a panic in it costs this batch its answers, not the instance its writer.
+        let settled = tokio::spawn(settle(store.clone(), clock.clone(), requests)).await;
+        let told = settled.unwrap_or_else(|e| {
+            tracing::error!("a batch of {} was not settled: {e}", answers.len());
+            vec![Err(NoOutcome::Broken); answers.len()]
+        });
         for (answer, told) in answers.into_iter().zip(told) {
             if answer.send(told).is_err() {
-                tracing::debug!(performance, "a visitor left before the outcome");
+                tracing::debug!("a visitor left before the outcome");
             }
         }
     }
 }
 
-/// The outcome of each request, in order.
-async fn settle(store: &Store, clock: &Clock, performance: u32, requests: Vec<Request>) -> Vec<Told> {
-    if let Some(told) = together(store, clock, performance, &requests, TOGETHER).await {
-        return told;
-    }
+/// The outcome of each request, in order. What cannot be settled together is settled in halves.
+async fn settle(store: Store, clock: Clock, requests: Vec<Request>) -> Vec<Told> {
     let mut told = Vec::with_capacity(requests.len());
-    for request in requests {
-        let alone = together(store, clock, performance, &[request], RACES).await;
-        // Lost every race: to the visitor that is a moment in which it cannot be said.
-        told.push(alone.and_then(|mut one| one.pop()).unwrap_or(Err(NoOutcome::NotNow)));
+    // Still to be settled, what comes first last.
+    let mut parts = vec![requests.as_slice()];
+    while let Some(part) = parts.pop() {
+        let tries = if part.len() == 1 { RACES } else { TOGETHER };
+        match together(&store, &clock, part, tries).await {
+            Some(outcomes) => told.extend(outcomes),
+            // Lost every race: to the visitor that is a moment in which it cannot be said.
+            None if part.len() == 1 => told.push(Err(NoOutcome::NotNow)),
+            None => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([second, first]);
+            }
+        }
     }
     told
 }
 
 /// Tries to settle all of them in one transaction; none if another instance was faster every time.
-async fn together(
-    store: &Store,
-    clock: &Clock,
-    performance: u32,
-    requests: &[Request],
-    tries: usize,
-) -> Option<Vec<Told>> {
+async fn together(store: &Store, clock: &Clock, requests: &[Request], tries: usize) -> Option<Vec<Told>> {
     let all = |why: NoOutcome| Some(vec![Err(why); requests.len()]);
     for _ in 0..tries {
-        let (claims, bookings) = match store.look(performance, requests).await {
+        let (claims, bookings) = match store.look(requests).await {
             Ok(seen) => seen,
             Err(e) => return all(because(&e)),
         };
         let now_ms = clock.now_ms();
         let Plan { write, outcomes } = decide(requests, claims, bookings, now_ms);
-        let written =
-            if write.is_empty() { Ok(()) } else { store.write_batch(performance, &write, now_ms).await };
+        let written = if write.is_empty() { Ok(()) } else { store.write_batch(&write, now_ms).await };
         match written {
             Ok(()) => return Some(outcomes.into_iter().map(Ok).collect()),
             Err(StoreError::Duplicate(_) | StoreError::Condition(_)) => {}
@@ -136,7 +121,7 @@ async fn together(
             // One of them made a statement that the server does not understand: find out which.
             Err(e @ StoreError::Broken(_)) if requests.len() == 1 => return all(because(&e)),
             Err(StoreError::Broken(e)) => {
-                tracing::error!(performance, "a batch of {}: {e}", requests.len());
+                tracing::error!("a batch of {}: {e}", requests.len());
                 return None;
             }
         }

@@ -3,6 +3,8 @@
 //! The write is one transaction, and it commits only if what was decided still holds, because the keys refuse or a
 //! condition in the packet turns into an error ahead of its COMMIT.
 
+use std::collections::BTreeSet;
+
 use mysql_async::{Row, prelude::Queryable};
 
 use super::{
@@ -19,13 +21,8 @@ type Answer<T> = Result<T, StoreError>;
 
 impl Store {
     /// Everything that matters to any of `requests`: claims, and bookings with their keys.
-    pub async fn look(
-        &self,
-        performance: u32,
-        requests: &[Request],
-    ) -> Answer<(Vec<Claim>, Vec<(String, Booked)>)> {
-        let (claims_sql, keys) = (claims_sql(performance, requests), keys(requests));
-        let mut sql = claims_sql;
+    pub async fn look(&self, requests: &[Request]) -> Answer<(Vec<Claim>, Vec<(String, Booked)>)> {
+        let (mut sql, keys) = (claims_sql(requests), keys(requests));
         if !keys.is_empty() {
             let any: Vec<String> = keys
                 .iter()
@@ -64,8 +61,8 @@ impl Store {
     ///
     /// [`StoreError::Duplicate`] and [`StoreError::Condition`] when another instance changed what was read: read and
     /// decide again.
-    pub async fn write_batch(&self, performance: u32, write: &Write, now_ms: u64) -> Answer<()> {
-        let sql = write_sql(performance, write, now_ms);
+    pub async fn write_batch(&self, write: &Write, now_ms: u64) -> Answer<()> {
+        let sql = write_sql(write, now_ms);
         self.run(move |conn| {
             let sql = sql.clone();
             Box::pin(async move { packet(conn, sql).await })
@@ -75,48 +72,70 @@ impl Store {
 }
 
 fn keys(requests: &[Request]) -> Vec<(u64, String)> {
-    let sales = requests.iter().filter_map(|r| match r {
+    let payments = requests.iter().filter_map(|r| match r {
+        Request::Price { account, key, .. } => Some((*account, key.as_str().to_owned())),
         Request::Sell(new) => Some((new.account, new.key.as_str().to_owned())),
         Request::Hold(_) => None,
     });
-    sales.collect()
+    payments.collect()
 }
 
-fn claims_sql(performance: u32, requests: &[Request]) -> String {
-    let (mut seats, mut accounts, mut holds) = (Vec::new(), Vec::new(), Vec::new());
+fn claims_sql(requests: &[Request]) -> String {
+    let (mut seats, mut accounts, mut holds) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for request in requests {
         match request {
             Request::Hold(wish) => {
-                seats.extend(wish.seats.iter().map(|(seat, _)| seat.as_str()));
-                accounts.push(wish.account.to_string());
+                seats.extend(wish.seats.iter().map(|(seat, _)| (wish.performance, seat.as_str())));
+                accounts.insert((wish.performance, wish.account));
             }
-            Request::Sell(new) => holds.push(new.hold.as_str()),
+            Request::Price { hold, .. } => drop(holds.insert(hold.as_str())),
+            Request::Sell(new) => drop(holds.insert(new.hold.as_str())),
         }
     }
     let until = as_ms("held_until");
     let select = format!("SELECT {CLAIM}, {until} AS until_ms, price_won FROM seat_claims WHERE");
-    let mut parts = Vec::new();
+    let mut parts = Vec::with_capacity(3);
     if !seats.is_empty() {
-        seats.sort_unstable();
-        seats.dedup();
-        accounts.sort_unstable();
-        accounts.dedup();
-        parts.push(format!("{select} performance_id = {performance} AND seat IN ({})", list(seats)));
-        parts.push(format!(
-            "{select} performance_id = {performance} AND account_id IN ({})",
-            accounts.join(",")
-        ));
+        parts.push(format!("{select} {}", of_places(seats)));
+        let accounts = accounts.iter().map(|(performance, account)| (*performance, account.to_string()));
+        parts.push(format!("{select} {}", by_performance("account_id", accounts)));
     }
     if !holds.is_empty() {
-        parts.push(format!("{select} performance_id = {performance} AND hold_id IN ({})", list(holds)));
+        parts.push(format!("{select} hold_id IN ({})", list(holds)));
     }
-    parts.join(" UNION ")
+    // A claim that two of them meet comes twice; to sort that out here costs less than a temporary table there.
+    parts.join(" UNION ALL ")
+}
+
+/// The condition that a claim is on one of these seats.
+fn of_places<'s>(places: impl IntoIterator<Item = (u32, &'s str)>) -> String {
+    by_performance("seat", places.into_iter().map(|(performance, seat)| (performance, quoted(seat))))
+}
+
+/// `(performance_id = 1 AND seat IN ('a','b')) OR (…)`, from pairs in order: MariaDB makes ranges of an index of
+/// this, and not of a list of pairs.
+fn by_performance(column: &str, pairs: impl IntoIterator<Item = (u32, String)>) -> String {
+    let mut lists: Vec<(u32, String)> = Vec::new();
+    for (performance, literal) in pairs {
+        match lists.last_mut().filter(|(of, _)| *of == performance) {
+            Some((_, list)) => {
+                list.push(',');
+                list.push_str(&literal);
+            }
+            None => lists.push((performance, literal)),
+        }
+    }
+    let any: Vec<String> = lists
+        .iter()
+        .map(|(performance, list)| format!("(performance_id = {performance} AND {column} IN ({list}))"))
+        .collect();
+    any.join(" OR ")
 }
 
 /// The transaction. Sales come first, because `ROW_COUNT()` is that of the statement before: one UPDATE sells every
 /// seat of every hold, and if it met fewer rows than these holds have, the first booking's seat count is NULL, which
 /// its column refuses, ahead of the COMMIT. A hold never gains a seat after it was made, so the sum says it of each.
-fn write_sql(performance: u32, write: &Write, now_ms: u64) -> String {
+fn write_sql(write: &Write, now_ms: u64) -> String {
     let now = moment(now_ms);
     let mut statements = Vec::with_capacity(6);
     if !write.sales.is_empty() {
@@ -124,13 +143,12 @@ fn write_sql(performance: u32, write: &Write, now_ms: u64) -> String {
     }
     if !write.expired.is_empty() {
         statements.push(format!(
-            "DELETE FROM seat_claims WHERE performance_id = {performance} AND seat IN ({}) \
-             AND state <> 'sold' AND held_until <= {now}",
-            list(write.expired.iter().map(String::as_str))
+            "DELETE FROM seat_claims WHERE ({}) AND state <> 'sold' AND held_until <= {now}",
+            of_places(write.expired.iter().map(|(performance, seat)| (*performance, seat.as_str())))
         ));
     }
     if !write.holds.is_empty() {
-        statements.push(holds_sql(performance, &write.holds));
+        statements.push(holds_sql(&write.holds));
     }
     match statements.as_slice() {
         // One statement is its own transaction: no more packets than needed.
@@ -196,21 +214,22 @@ fn sales_sql(sales: &[NewBooking], now: &str) -> Vec<String> {
     statements
 }
 
-fn holds_sql(performance: u32, holds: &[NewHold]) -> String {
-    let mut rows: Vec<(&str, String)> = holds
+fn holds_sql(holds: &[NewHold]) -> String {
+    let mut rows: Vec<((u32, &str), String)> = holds
         .iter()
         .flat_map(|hold| {
             let until = moment(hold.held_until_ms);
             hold.claims.iter().map(move |claim| {
                 let row = format!(
-                    "({performance}, {}, {}, {}, 'held', {}, {until}, {})",
+                    "({}, {}, {}, {}, 'held', {}, {until}, {})",
+                    hold.performance,
                     quoted(&claim.seat),
                     hold.account,
                     claim.slot,
                     quoted(hold.hold.as_str()),
                     claim.price_won
                 );
-                (claim.seat.as_str(), row)
+                ((hold.performance, claim.seat.as_str()), row)
             })
         })
         .collect();

@@ -79,11 +79,12 @@ pub struct NewBooking {
     pub provider_ref: String,
 }
 
-pub(super) const CLAIM: &str = "seat, account_id, slot, state, hold_id";
+pub(super) const CLAIM: &str = "performance_id, seat, account_id, slot, state, hold_id";
 
 pub(super) fn claim(row: &Row) -> Claim {
     let state: String = row.get("state").unwrap_or_default();
     Claim {
+        performance: row.get("performance_id").unwrap_or_default(),
         seat: row.get("seat").unwrap_or_default(),
         account: row.get::<Option<u64>, _>("account_id").flatten(),
         slot: row.get::<Option<u8>, _>("slot").flatten(),
@@ -156,34 +157,6 @@ impl Store {
         .await
     }
 
-    /// The hold that is to be paid, and the booking that this key made before.
-    pub async fn before_payment(
-        &self,
-        account: u64,
-        hold: &HoldId,
-        key: &IdempotencyKey,
-    ) -> Answer<(Option<(u32, Vec<Claim>)>, Option<Booked>)> {
-        let sql = format!(
-            "{}; {}",
-            hold_sql(hold),
-            booking_sql(&format!(
-                "b.account_id = {account} AND b.idempotency_key = {}",
-                quoted(key.as_str())
-            ))
-        );
-        self.run(move |conn| {
-            let sql = sql.clone();
-            Box::pin(async move {
-                let mut answers = conn.query_iter(sql).await?;
-                let claims: Vec<Row> = answers.collect().await?;
-                let bookings: Vec<Row> = answers.collect().await?;
-                answers.drop_result().await?;
-                Ok((hold_rows(claims), booked_rows(bookings).pop()))
-            })
-        })
-        .await
-    }
-
     /// The bookings of an account, newest first.
     pub async fn bookings_of(&self, account: u64) -> Answer<Vec<Booked>> {
         self.bookings(booking_sql(&format!("b.account_id = {account}"))).await
@@ -243,7 +216,7 @@ pub(super) async fn packet(conn: &mut Conn, sql: String) -> Result<()> {
 
 fn hold_sql(hold: &HoldId) -> String {
     format!(
-        "SELECT performance_id, {CLAIM}, {} AS until_ms, price_won FROM seat_claims WHERE hold_id = {} ORDER BY seat",
+        "SELECT {CLAIM}, {} AS until_ms, price_won FROM seat_claims WHERE hold_id = {} ORDER BY seat",
         as_ms("held_until"),
         quoted(hold.as_str())
     )

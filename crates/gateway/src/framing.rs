@@ -75,7 +75,7 @@ impl HeadWatch {
 struct Scanner {
     /// Bytes of the current line that match [`NAME`], `None` once the line differs.
     matched: Option<usize>,
-    line_bytes: usize,
+    line_is_empty: bool,
     /// A line that was not empty has been seen.
     begun: bool,
     in_head: bool,
@@ -83,7 +83,7 @@ struct Scanner {
 
 impl Scanner {
     fn new() -> Scanner {
-        Scanner { matched: Some(0), line_bytes: 0, begun: false, in_head: true }
+        Scanner { matched: Some(0), line_is_empty: true, begun: false, in_head: true }
     }
 
     /// Whether a head has begun and not ended.
@@ -92,31 +92,34 @@ impl Scanner {
     }
 
     /// Whether a length line ended its name within `bytes`.
-    fn feed(&mut self, bytes: &[u8]) -> bool {
+    fn feed(&mut self, mut bytes: &[u8]) -> bool {
         let mut found = false;
-        for byte in bytes {
-            if !self.in_head {
-                break;
-            }
-            match byte {
-                b'\n' if self.line_bytes == 0 => self.in_head = !self.begun,
-                b'\n' => (self.matched, self.line_bytes) = (Some(0), 0),
-                b'\r' => {}
-                _ => {
-                    self.line_bytes += 1;
-                    self.begun = true;
-                    self.matched = self
-                        .matched
-                        .filter(|n| NAME.get(*n).is_some_and(|want| *want == byte.to_ascii_lowercase()))
-                        .map(|n| n + 1);
-                    if self.matched == Some(NAME.len()) {
-                        found = true;
-                        self.matched = None;
-                    }
-                }
+        while self.in_head && !bytes.is_empty() {
+            let end = memchr::memchr(b'\n', bytes);
+            let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+            found |= self.feed_line(line);
+            bytes = rest.get(1..).unwrap_or_default();
+            if end.is_some() {
+                self.in_head = !(self.line_is_empty && self.begun);
+                (self.matched, self.line_is_empty) = (Some(0), true);
             }
         }
         found
+    }
+
+    /// A line, or a piece of one. Only its beginning is looked at.
+    fn feed_line(&mut self, piece: &[u8]) -> bool {
+        for byte in piece.iter().filter(|b| **b != b'\r') {
+            (self.line_is_empty, self.begun) = (false, true);
+            let Some(matched) = self.matched else { return false };
+            let is_next = NAME.get(matched).is_some_and(|want| *want == byte.to_ascii_lowercase());
+            self.matched = is_next.then_some(matched + 1);
+            if self.matched == Some(NAME.len()) {
+                self.matched = None;
+                return true;
+            }
+        }
+        false
     }
 }
 
@@ -270,5 +273,7 @@ mod tests {
         check("GET /?content-length: HTTP/1.1\r\n\r\n", false);
         check("\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n", true);
         check("\nGET / HTTP/1.1\r\n\r\nContent-Length: 5\r\n", false);
+        check("POST / HTTP/1.1\r\nA: b\r\n\r\r\nContent-Length: 5\r\n", false);
+        check("POST / HTTP/1.1\r\nContent\r-Length: 5\r\n\r\n", true);
     }
 }

@@ -11,7 +11,7 @@ use hyper::{
 };
 use model::Site;
 
-use crate::keys::Keys;
+use crate::{doubt, keys::Keys};
 
 /// Carries the site whose gateway forwarded the request.
 pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("ghostlight-forwarded");
@@ -26,17 +26,25 @@ pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("ghostlight-outco
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// RFC 9110 §7.6.1, and the two that only concern a proxy's own neighbour.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// `Ghostlight-*`.
+fn is_ours(name: &HeaderName) -> bool {
+    name.as_str().starts_with("ghostlight-")
+}
 
 /// What a request's `Connection` header may not name: it must reach the application whoever asks for its removal.
 const ALWAYS_END_TO_END: [HeaderName; 4] =
@@ -44,34 +52,43 @@ const ALWAYS_END_TO_END: [HeaderName; 4] =
 
 /// Takes off what concerns one connection only.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .filter_map(|v| v.to_str().ok())
-            .flat_map(|v| v.split(','))
-            .filter_map(|name| name.trim().parse().ok())
-            .filter(|name| !ALWAYS_END_TO_END.contains(name))
-            .collect();
-        for name in named {
+    strip(headers, is_hop_by_hop);
+}
+
+/// A request's headers: off with what concerns one connection only, with what is ours, with what an application could take
+/// for ours, and with `Expect`: hyper has answered it to the visitor already, and towards the application the body simply
+/// follows.
+pub(crate) fn strip_request(headers: &mut HeaderMap) {
+    strip(headers, |name| {
+        is_hop_by_hop(name) || is_ours(name) || *name == header::EXPECT || doubt::looks_alike(name)
+    });
+}
+
+/// An answer's headers: off with what concerns one connection only, and with what is ours but `keep`.
+pub(crate) fn strip_answer(headers: &mut HeaderMap, keep: Option<&HeaderName>) {
+    strip(headers, |name| is_hop_by_hop(name) || is_ours(name) && Some(name) != keep);
+}
+
+/// Takes off the headers that go, and, if `Connection` is one of them, those that it names. Each name is looked at once:
+/// this is done to every request and every answer, and mostly there is nothing to take off.
+fn strip(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    if names.contains(&header::CONNECTION) {
+        for name in named_by_connection(headers) {
             headers.remove(name);
         }
     }
-    for name in HOP_BY_HOP {
+    for name in names {
         headers.remove(name);
     }
 }
 
-/// Takes off every `Ghostlight-*` header but `keep`.
-pub(crate) fn strip_ours(headers: &mut HeaderMap, keep: Option<&HeaderName>) {
-    let ours: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("ghostlight-") && Some(*name) != keep)
-        .cloned()
-        .collect();
-    for name in ours {
-        headers.remove(name);
-    }
+/// What `Connection` names, but its own two words.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
+    let is_own = |word: &&str| word.eq_ignore_ascii_case("keep-alive") || word.eq_ignore_ascii_case("close");
+    let words = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|word| !is_own(word));
+    words.filter_map(|name| name.parse().ok()).filter(|name| !ALWAYS_END_TO_END.contains(name)).collect()
 }
 
 /// The site whose gateway forwarded this request, if it proves it.
@@ -102,10 +119,20 @@ pub(crate) fn request_id(headers: &mut HeaderMap) -> HeaderValue {
     if let Some(given) = headers.get(REQUEST_ID).filter(sane) {
         return given.clone();
     }
-    let made = format!("{:032x}", rand::random::<u128>());
-    let value = HeaderValue::try_from(made).unwrap_or(HeaderValue::from_static("unnamed"));
+    let mut made = [b'0'; 32];
+    hex(&mut made, rand::random());
+    let value = HeaderValue::from_bytes(&made).unwrap_or(HeaderValue::from_static("unnamed"));
     headers.insert(REQUEST_ID, value.clone());
     value
+}
+
+/// Fills `place` with the last digits of `number`, in base 16.
+pub(crate) fn hex(place: &mut [u8], mut number: u128) {
+    for digit in place.iter_mut().rev() {
+        let nibble = usize::try_from(number & 15).unwrap_or(0);
+        *digit = b"0123456789abcdef".get(nibble).copied().unwrap_or(b'0');
+        number >>= 4;
+    }
 }
 
 /// From whom a request came that the other site's gateway has passed on.
@@ -149,8 +176,11 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
             ("keep-alive", "5"),
+            ("expect", "100-continue"),
         ]);
         strip_hop_by_hop(&mut headers);
+        assert_eq!(lines(&headers), ["cookie: c", "expect: 100-continue", "host: a", "x-other: 2"]);
+        strip_request(&mut headers);
         assert_eq!(lines(&headers), ["cookie: c", "host: a", "x-other: 2"]);
     }
 
@@ -164,8 +194,18 @@ mod tests {
             ("host", "a"),
         ]);
         assert_eq!(forwarded_by(&headers, &Keys::derive(&runtime::secret::Secret::new("s"))), None);
-        strip_ours(&mut headers, None);
+        strip_request(&mut headers);
         assert_eq!(lines(&headers), ["host: a"]);
+    }
+
+    #[test]
+    fn of_an_answers_own_words_only_what_is_kept_goes_on() {
+        let given = [("ghostlight-outcome", "unknown"), ("ghostlight-hold", "required"), ("age", "1")];
+        let mut headers = map(&given);
+        strip_answer(&mut headers, Some(&OUTCOME));
+        assert_eq!(lines(&headers), ["age: 1", "ghostlight-outcome: unknown"]);
+        strip_answer(&mut headers, None);
+        assert_eq!(lines(&headers), ["age: 1"]);
     }
 
     #[test]

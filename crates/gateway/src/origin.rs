@@ -27,6 +27,9 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// Hops that are followed at most: a longer list is an attack or a loop.
 const HOPS_MAX: usize = 32;
 
+/// One hop's element of `Forwarded` is rarely longer.
+const FORWARDED_BYTES: usize = 128;
+
 /// The connection on which a request came.
 pub(crate) struct Hop {
     pub(crate) address: IpAddr,
@@ -55,8 +58,6 @@ pub(crate) fn source(headers: &HeaderMap, hop: IpAddr, trusted: &[Cidr]) -> IpAd
 pub(crate) fn say(headers: &mut HeaderMap, hop: &Hop, trusted: &[Cidr]) {
     headers.remove(X_REAL_IP);
     let host = headers.get(header::HOST).cloned();
-    let address =
-        HeaderValue::try_from(hop.address.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
     if is_trusted(hop.address, trusted) {
         // One list out of what came: of two that differ nobody could tell which is true.
         let before: Vec<Option<IpAddr>> = list(headers);
@@ -78,16 +79,19 @@ pub(crate) fn say(headers: &mut HeaderMap, hop: &Hop, trusted: &[Cidr]) {
         write!(for_them, "{}", hop.address).ok();
         let protocol = believed_protocol(headers).unwrap_or(hop.protocol);
         let host = headers.get(X_FORWARDED_HOST).cloned().or(host);
-        forwarded.push_str(&element(hop.address, protocol, host.as_ref()));
+        write_element(&mut forwarded, &node(hop.address), protocol, host.as_ref());
         put(headers, X_FORWARDED_FOR, HeaderValue::try_from(for_them).ok());
         put(headers, X_FORWARDED_PROTO, Some(HeaderValue::from_static(protocol)));
         put(headers, X_FORWARDED_HOST, host);
         put(headers, header::FORWARDED, HeaderValue::try_from(forwarded).ok());
         return;
     }
-    let forwarded = element(hop.address, hop.protocol, host.as_ref());
-    put(headers, header::FORWARDED, HeaderValue::try_from(forwarded).ok());
-    put(headers, X_FORWARDED_FOR, Some(address));
+    let node = node(hop.address);
+    let mut forwarded = String::with_capacity(FORWARDED_BYTES);
+    write_element(&mut forwarded, &node, hop.protocol, host.as_ref());
+    let address = node.trim_start_matches("\"[").trim_end_matches("]\"");
+    put(headers, X_FORWARDED_FOR, HeaderValue::from_str(address).ok());
+    put(headers, header::FORWARDED, HeaderValue::from_str(&forwarded).ok());
     put(headers, X_FORWARDED_PROTO, Some(HeaderValue::from_static(hop.protocol)));
     put(headers, X_FORWARDED_HOST, host);
     headers.remove(X_FORWARDED_PORT);
@@ -148,14 +152,17 @@ fn believed_protocol(headers: &HeaderMap) -> Option<&'static str> {
 }
 
 /// One hop's element of `Forwarded`.
-fn element(address: IpAddr, protocol: &str, host: Option<&HeaderValue>) -> String {
-    let mut element = format!("for={}", node(address));
+fn write_element(out: &mut String, node: &str, protocol: &str, host: Option<&HeaderValue>) {
+    out.push_str("for=");
+    out.push_str(node);
     // A host that is more than a token (a port, brackets) stands in quotes; it holds none: `doubt` has looked.
     if let Some(host) = host.and_then(|h| h.to_str().ok()).filter(|h| !h.contains(['"', '\\'])) {
-        write!(element, ";host=\"{host}\"").ok();
+        out.push_str(";host=\"");
+        out.push_str(host);
+        out.push('"');
     }
-    write!(element, ";proto={protocol}").ok();
-    element
+    out.push_str(";proto=");
+    out.push_str(protocol);
 }
 
 /// RFC 7239 §6: IPv6 in brackets and quotes.

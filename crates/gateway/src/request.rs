@@ -179,8 +179,9 @@ async fn answer(
         Ruled::To(route) => route,
     };
     let mut asked = is_held(edge, asked);
+    let asks_upgrade = asked.upgrade.is_some();
     let upgrade = asked.upgrade.take().filter(|_| !asked.held || !edge.settings().gate);
-    if upgrade.is_none() {
+    if asks_upgrade && upgrade.is_none() {
         headers::strip_hop_by_hop(asked.request.headers_mut());
     }
     let (writes, held, marked) = (asked.writes, asked.held, asked.marked);
@@ -260,12 +261,10 @@ fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
     // The one word of `TE` that a gRPC server must hear. It says that trailers may be sent, and so they may: we pass them on.
     asked.takes_trailers =
         headers.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    headers::strip_hop_by_hop(headers);
+    headers::strip_request(headers);
     if asked.upgrade.is_some() {
         upgrade::ask(headers);
     }
-    headers::strip_ours(headers, None);
-    doubt::strip_lookalikes(headers);
     headers::join_cookies(headers);
     let hop = Hop { address: visitor.address.ip(), protocol: visitor.protocol() };
     // The other site's gateway has said it all already.
@@ -273,8 +272,6 @@ fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
         origin::say(headers, &hop, &edge.settings().trusted_proxies);
     }
     traceparent::ensure(headers);
-    // hyper has answered it to the visitor already; towards the application the body simply follows.
-    headers.remove(header::EXPECT);
     asked
 }
 
@@ -361,8 +358,7 @@ fn pass(
     passage.streams();
     response.body_mut().keep(passage);
     let headers = response.headers_mut();
-    headers::strip_hop_by_hop(headers);
-    headers::strip_ours(headers, from_peer.then_some(&headers::OUTCOME));
+    headers::strip_answer(headers, from_peer.then_some(&headers::OUTCOME));
     response.map(AnswerBody::Streamed)
 }
 
@@ -374,8 +370,7 @@ async fn keep(
     writes: bool,
 ) -> Result<Response<AnswerBody>, Refusal> {
     let (mut parts, mut body) = response.into_parts();
-    headers::strip_hop_by_hop(&mut parts.headers);
-    headers::strip_ours(&mut parts.headers, None);
+    headers::strip_answer(&mut parts.headers, None);
     let mut buffer = Buffer::new(edge.settings().spill.clone());
     let mut trailers = None;
     let read_all = async {

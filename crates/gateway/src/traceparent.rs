@@ -9,6 +9,8 @@ use hyper::{
     header::{HeaderName, HeaderValue},
 };
 
+use crate::headers;
+
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -31,17 +33,11 @@ pub(crate) fn ensure(headers: &mut HeaderMap) {
 /// `00-` trace `-` parent `-00`. All zeros would be invalid: of 2^64 that comes up once, and is told apart here.
 fn make(trace: u128, parent: u64) -> [u8; BYTES] {
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    let digits = |number: u128, n: usize| {
-        // Four bits at a time; the mask keeps the index below 16.
-        let nibble = usize::try_from((number >> (4 * n)) & 15).unwrap_or(0);
-        b"0123456789abcdef".get(nibble).copied().unwrap_or(b'0')
-    };
-    let (trace, parent) = (trace.max(1), u128::from(parent.max(1)));
-    for (n, digit) in text.iter_mut().skip(3).take(32).rev().enumerate() {
-        *digit = digits(trace, n);
+    if let Some(place) = text.get_mut(3..35) {
+        headers::hex(place, trace.max(1));
     }
-    for (n, digit) in text.iter_mut().skip(36).take(16).rev().enumerate() {
-        *digit = digits(parent, n);
+    if let Some(place) = text.get_mut(36..52) {
+        headers::hex(place, parent.max(1).into());
     }
     text
 }

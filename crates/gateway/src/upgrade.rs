@@ -40,8 +40,7 @@ pub(crate) fn through(
 ) -> Response<AnswerBody> {
     let application = hyper::upgrade::on(&mut response);
     let (mut parts, body) = response.into_parts();
-    headers::strip_hop_by_hop(&mut parts.headers);
-    headers::strip_ours(&mut parts.headers, None);
+    headers::strip_answer(&mut parts.headers, None);
     ask(&mut parts.headers);
     passage.streams();
     let connection = body.keep_open();

@@ -28,6 +28,8 @@ use crate::{
 
 /// PROXY header and TLS handshake together take no longer; who is slower is hung up on.
 const GREET_WITHIN: Duration = Duration::from_secs(10);
+/// Headers that hyper takes if it is told nothing.
+const HEADERS_MAX_OF_HYPER: usize = 100;
 /// HTTP/2: requests of one connection at once, and how often an idle one is asked whether it lives.
 const STREAMS_MAX: u32 = 128;
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -83,10 +85,15 @@ pub(crate) async fn connection(edge: Rc<Edge>, door: Rc<Door>, stream: TcpStream
     if let Err(e) = stream.set_nodelay(true) {
         tracing::debug!("TCP_NODELAY on a visitor's connection: {e}");
     }
-    let greeted = tokio::select! {
-        greeted = timeout(GREET_WITHIN, door.greet(stream, address)) => greeted,
-        () = edge.ending.may_close() => return,
-    };
+    // What a connection needs only for a while, or only if it is of one kind, is on its own: there may be ten thousand that
+    // are idle, and each would keep room for all of it.
+    let greeted = Box::pin(async {
+        tokio::select! {
+            greeted = timeout(GREET_WITHIN, door.greet(stream, address)) => Some(greeted),
+            () = edge.ending.may_close() => None,
+        }
+    });
+    let Some(greeted) = greeted.await else { return };
     let (spoken, address) = match greeted {
         Ok(Ok(greeted)) => greeted,
         Ok(Err(e)) => return tracing::debug!(%address, "a connection did not begin well: {e}"),
@@ -94,9 +101,9 @@ pub(crate) async fn connection(edge: Rc<Edge>, door: Rc<Door>, stream: TcpStream
     };
     let visitor = |secure| Visitor { address, heads: HeadWatch::framed(), secure, turned_away };
     let result = match spoken {
-        Spoken::Plain(stream) => serve_http1(edge, stream, visitor(false)).await,
-        Spoken::Tls(stream) => serve_http1(edge, stream, visitor(true)).await,
-        Spoken::Http2(stream) => serve_http2(edge, stream, visitor(true)).await,
+        Spoken::Plain(stream) => Box::pin(serve_http1(edge, stream, visitor(false))).await,
+        Spoken::Tls(stream) => Box::pin(serve_http1(edge, stream, visitor(true))).await,
+        Spoken::Http2(stream) => Box::pin(serve_http2(edge, stream, visitor(true))).await,
     };
     if let Err(e) = result {
         tracing::debug!(%address, "visitor's connection ended: {e}");
@@ -112,16 +119,20 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let ending = edge.ending.clone();
     let (stream, heads) = Watched::new(stream, &limits, edge.metrics.clone());
     let visitor = Visitor { heads, ..visitor };
-    let service = service_fn(move |request| request::handle(edge.clone(), visitor.clone(), request));
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
+    // Boxed: hyper keeps room for this future on every connection, the idle ones too.
+    let service =
+        service_fn(move |request| Box::pin(request::handle(edge.clone(), visitor.clone(), request)));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits.head_idle_ms))
         .max_header_size(limits.head_bytes_max)
-        .max_headers(limits.headers_max)
         .max_buf_size(limits.head_bytes_max.max(64 << 10))
-        .pipeline_flush(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
+        .pipeline_flush(false);
+    // What is set, hyper makes room for anew with every request; its own number costs nothing.
+    if limits.headers_max != HEADERS_MAX_OF_HYPER {
+        http.max_headers(limits.headers_max);
+    }
+    let served = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::pin!(served);
     tokio::select! {
         result = served.as_mut() => result,
@@ -139,7 +150,8 @@ async fn serve_http2(
 ) -> hyper::Result<()> {
     let limits = edge.settings().limits.clone();
     let ending = edge.ending.clone();
-    let service = service_fn(move |request| request::handle(edge.clone(), visitor.clone(), request));
+    let service =
+        service_fn(move |request| Box::pin(request::handle(edge.clone(), visitor.clone(), request)));
     let served = http2::Builder::new(Local)
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)

@@ -2,17 +2,18 @@
 //!
 //! Almost no value of an honest request matches anything, so what counts is how fast that is known. For each pattern we
 //! work out literals of which every match contains one ([`literal`]), and classes of bytes of which it contains one each.
-//! One Aho-Corasick automaton looks for all literals in one pass over a value, and only patterns whose literal occurred,
-//! in a value that has the bytes that they need, are run. Nothing here backtracks: the automaton and the `regex` crate are
-//! linear in the input, so no pattern can be made to run for long.
+//! One [`Filter`] looks for all literals in one pass over a value, and only patterns whose literal occurred, in a value that
+//! has the bytes that they need, are run. Nothing here backtracks: the filter and the `regex` crate are linear in the
+//! input, so no pattern can be made to run for long.
 
+mod filter;
 mod literal;
 
 use std::collections::HashMap;
 
-use aho_corasick::{Anchored, MatchKind, StartKind, automaton::Automaton as _, dfa::DFA};
 use regex::bytes::{Regex, RegexBuilder};
 
+pub(crate) use self::filter::Filter;
 use crate::{bytes::ByteSet, transform::Transformation};
 
 /// Compiled pattern and automaton sizes that one pattern may have.
@@ -30,8 +31,8 @@ pub(crate) fn compile(pattern: &str, ours: bool) -> Result<Regex, String> {
         .map_err(|e| e.to_string())
 }
 
-/// Which values a pattern is looked for in. What came as it came is long, and few patterns want to see it: they have an
-/// automaton of their own.
+/// Which values a pattern is looked for in. What came as it came is long, and few patterns want to see it: they have a
+/// filter of their own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Lane {
     /// Values as they came.
@@ -81,14 +82,15 @@ impl Builder {
         self.asked[pattern][lane as usize] = true;
     }
 
-    /// Builds the automata.
+    /// Builds the filters.
     pub(crate) fn build(self) -> Result<Bank, String> {
         let always = (0..self.literals.len()).filter(|&id| self.literals[id].is_none()).collect();
         let lane = |lane: Lane| {
             let asked = self.literals.iter().zip(&self.asked).enumerate();
-            Automaton::build(asked.filter(|(_, (_, asked))| asked[lane as usize]).map(|(id, (l, _))| (id, l)))
+            let asked = asked.filter(|(_, (_, asked))| asked[lane as usize]).map(|(id, (l, _))| (id, l));
+            Literals::build(asked, &self.patterns)
         };
-        Ok(Bank { automata: [lane(Lane::Raw)?, lane(Lane::Decoded)?], patterns: self.patterns, always })
+        Ok(Bank { lanes: [lane(Lane::Raw)?, lane(Lane::Decoded)?], patterns: self.patterns, always })
     }
 }
 
@@ -101,19 +103,39 @@ struct Pattern {
     shortest: usize,
 }
 
+impl Pattern {
+    /// Whether it may match in a value of these bytes.
+    fn may_match(&self, bytes: ByteSet) -> bool {
+        self.needs.iter().all(|need| need.meets(bytes))
+    }
+}
+
+/// What words and numbers are made of, in Korean and English. Most values have no other bytes, and few patterns match such a one.
+pub(crate) const PROSE: ByteSet = ByteSet::of(b" ,.-_")
+    .with(b'0', b'9')
+    .with(b'A', b'Z')
+    .with(b'a', b'z')
+    .with(0x80, 0xbf)
+    .with(0xe3, 0xed);
+
 /// All literals of a lane.
-struct Automaton {
-    automaton: DFA,
+struct Literals {
+    /// Those of the patterns that may match in prose.
+    of_prose: Filter,
+    all: Filter,
     /// Whose literal it is.
     owners: Vec<Vec<usize>>,
 }
 
-impl Automaton {
-    fn build<'l>(patterns: impl Iterator<Item = (usize, &'l Option<Vec<Vec<u8>>>)>) -> Result<Self, String> {
+impl Literals {
+    fn build<'l>(
+        asked: impl Iterator<Item = (usize, &'l Option<Vec<Vec<u8>>>)>,
+        patterns: &[Pattern],
+    ) -> Result<Self, String> {
         let mut needles: Vec<&[u8]> = Vec::new();
         let mut owners: Vec<Vec<usize>> = Vec::new();
         let mut index: HashMap<&[u8], usize> = HashMap::new();
-        for (id, literals) in patterns {
+        for (id, literals) in asked {
             for needle in literals.iter().flatten() {
                 let at = *index.entry(needle).or_insert_with(|| {
                     needles.push(needle);
@@ -125,15 +147,13 @@ impl Automaton {
                 }
             }
         }
-        let automaton = DFA::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::Standard)
-            .start_kind(StartKind::Unanchored)
-            // Something begins nearly everywhere: looking for where costs more than going on.
-            .prefilter(false)
-            .build(&needles)
-            .map_err(|e| e.to_string())?;
-        Ok(Self { automaton, owners })
+        let numbered = || needles.iter().enumerate().map(|(at, needle)| (*needle, at));
+        let in_prose = |at: usize| owners[at].iter().any(|&owner| patterns[owner].may_match(PROSE));
+        Ok(Self {
+            of_prose: Filter::build(numbered().filter(|(_, at)| in_prose(*at)))?,
+            all: Filter::build(numbered())?,
+            owners,
+        })
     }
 }
 
@@ -144,10 +164,10 @@ pub(crate) struct Met {
     last: Vec<u32>,
 }
 
-/// The patterns and the automata.
+/// The patterns and their literals.
 pub(crate) struct Bank {
     patterns: Vec<Pattern>,
-    automata: [Automaton; Lane::COUNT],
+    lanes: [Literals; Lane::COUNT],
     /// Patterns without a literal.
     always: Vec<usize>,
 }
@@ -173,47 +193,29 @@ impl Bank {
         self.patterns[pattern].shortest
     }
 
-    /// Adds the patterns of the lane that may match, ascending, each once. `bytes`: those of the input, asked for only if
-    /// a literal was found.
+    /// Adds the patterns of the lane that may match in the input, which has these bytes, ascending, each once.
     pub(crate) fn candidates(
         &self,
         lane: Lane,
         input: &[u8],
-        bytes: impl FnOnce() -> ByteSet,
+        bytes: ByteSet,
         met: &mut Met,
         found: &mut Vec<usize>,
     ) {
         let start = found.len();
         met.last.resize(self.patterns.len(), 0);
         met.pass += 1;
-        let Automaton { automaton, owners } = &self.automata[lane as usize];
-        let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
-        for &byte in input {
-            state = automaton.next_state(Anchored::No, state, byte);
-            if !automaton.is_special(state) || !automaton.is_match(state) {
-                continue;
-            }
-            for at in 0..automaton.match_len(state) {
-                for &owner in &owners[automaton.match_pattern(state, at).as_usize()] {
-                    if std::mem::replace(&mut met.last[owner], met.pass) != met.pass {
-                        found.push(owner);
-                    }
+        let Literals { of_prose, all, owners } = &self.lanes[lane as usize];
+        let filter = if bytes.is_within(PROSE) { of_prose } else { all };
+        filter.find(input, bytes, |needle, _| {
+            for &owner in &owners[needle] {
+                if std::mem::replace(&mut met.last[owner], met.pass) != met.pass
+                    && self.patterns[owner].may_match(bytes)
+                {
+                    found.push(owner);
                 }
             }
-        }
-        if found.len() == start {
-            return;
-        }
-        let there = bytes();
-        let mut kept = start;
-        for at in start..found.len() {
-            let pattern = found[at];
-            if self.patterns[pattern].needs.iter().all(|need| need.meets(there)) {
-                found[kept] = pattern;
-                kept += 1;
-            }
-        }
-        found.truncate(kept);
+        });
         found[start..].sort_unstable();
     }
 
@@ -240,7 +242,7 @@ mod tests {
 
     fn candidates(bank: &Bank, lane: Lane, input: &str) -> Vec<usize> {
         let mut found = Vec::new();
-        let bytes = || ByteSet::in_value(input.as_bytes());
+        let bytes = ByteSet::in_value(input.as_bytes());
         bank.candidates(lane, input.as_bytes(), bytes, &mut Met::default(), &mut found);
         found
     }

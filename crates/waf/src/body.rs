@@ -83,7 +83,14 @@ impl Kind {
 
 /// `a=1&b=2`, still encoded: transformations decode.
 pub fn form<'a>(body: &'a [u8], mut found: impl FnMut(Part, &'a [u8], Cow<'a, [u8]>)) {
-    for pair in body.split(|&b| b == b'&').filter(|p| !p.is_empty()) {
+    let mut rest = body;
+    while !rest.is_empty() {
+        let end = memchr::memchr(b'&', rest).unwrap_or(rest.len());
+        let pair = &rest[..end];
+        rest = rest.get(end + 1..).unwrap_or_default();
+        if pair.is_empty() {
+            continue;
+        }
         match memchr::memchr(b'=', pair) {
             Some(at) => {
                 let (name, value) = (&pair[..at], &pair[at + 1..]);

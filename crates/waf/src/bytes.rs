@@ -34,7 +34,17 @@ impl ByteSet {
     /// The bytes of a value.
     pub(crate) fn in_value(value: &[u8]) -> Self {
         let mut set = Self::default();
-        value.iter().for_each(|&byte| set.insert(byte));
+        if value.len() < 64 {
+            value.iter().for_each(|&byte| set.insert(byte));
+            return set;
+        }
+        // A mark for each byte takes no reading of what was marked before.
+        let mut seen = [0u8; 256];
+        value.iter().for_each(|&byte| seen[usize::from(byte)] = 1);
+        for (at, marks) in seen.chunks_exact(8).enumerate() {
+            let marks = marks.iter().enumerate().fold(0u64, |all, (bit, mark)| all | u64::from(*mark) << bit);
+            set.0[at / 8] |= marks << (at % 8 * 8);
+        }
         set
     }
 
@@ -67,9 +77,35 @@ impl ByteSet {
         self.0.iter().zip(other.0).any(|(mine, others)| mine & others != 0)
     }
 
+    /// Whether the other set has all of its bytes.
+    pub(crate) fn is_within(self, other: Self) -> bool {
+        self.0.iter().zip(other.0).all(|(mine, others)| mine & !others == 0)
+    }
+
+    /// Whether it has the byte.
+    pub(crate) fn has(self, byte: u8) -> bool {
+        self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1
+    }
+
+    /// What the other set does not have.
+    pub(crate) fn without(mut self, other: Self) -> Self {
+        for (mine, others) in self.0.iter_mut().zip(other.0) {
+            *mine &= !others;
+        }
+        self
+    }
+
     /// Its bytes, ascending.
     pub(crate) fn iter(self) -> impl Iterator<Item = u8> {
-        (0..=u8::MAX).filter(move |&b| self.0[usize::from(b >> 6)] >> (b & 63) & 1 == 1)
+        let words = self.0.into_iter().zip([0u8, 64, 128, 192]);
+        words.flat_map(|(mut word, first)| {
+            std::iter::from_fn(move || {
+                let bit = word.trailing_zeros();
+                word &= word.wrapping_sub(1);
+                // A word that is empty has 64 zeros.
+                u8::try_from(bit).ok().filter(|bit| *bit < 64).map(|bit| first + bit)
+            })
+        })
     }
 }
 
@@ -89,5 +125,13 @@ mod tests {
         let mut both = ByteSet::of(b"q");
         both.add(letters);
         assert_eq!(both.iter().count(), 5);
+        assert!(both.has(b'q') && both.has(0xff) && !both.has(b'd'));
+        assert_eq!(both.without(letters), ByteSet::of(b"q"));
+        assert!(letters.is_within(both) && !both.is_within(letters));
+        let long: Vec<u8> = (0u8..100).map(|n| n.wrapping_mul(7)).collect();
+        let (head, tail) = long.split_at(50);
+        let mut parts = ByteSet::in_value(head);
+        parts.add(ByteSet::in_value(tail));
+        assert_eq!(ByteSet::in_value(&long), parts);
     }
 }

@@ -142,6 +142,11 @@ impl<'r, 'e> Evaluation<'r, 'e> {
     fn matches(&mut self, rule: &PlannedRule, node: &'e Node) -> bool {
         self.details.clear();
         self.excluded.clear();
+        if !rule.gates.is_empty()
+            && rule.gates.iter().all(|&(look, asked)| self.inspector.has_nothing(look, asked))
+        {
+            return false;
+        }
         for &number in &rule.exclusions {
             let exclusion = &self.engine.bundle.exclusions[number];
             if exclusion.on_path(self.request.path) {

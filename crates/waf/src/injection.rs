@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use crate::bytes::ByteSet;
+use crate::{bank::Filter, bytes::ByteSet};
 
 /// What libinjection says of SQL.
 pub(crate) fn is_sql(value: &[u8]) -> bool {
@@ -14,9 +14,17 @@ pub(crate) fn is_script(value: &[u8]) -> bool {
     libinjectionrs::detect_xss(value).is_injection()
 }
 
-/// A script takes a tag, an attribute, or a quote that only old browsers know.
+/// A script takes a tag, a quote that only old browsers know, or an attribute: a name behind what ends another value.
 pub(crate) fn may_be_script(value: &[u8]) -> bool {
-    memchr::memchr3(b'<', b'=', b'`', value).is_some()
+    let mut before = value;
+    match memchr::memchr2(b'<', b'`', value) {
+        Some(_) => return true,
+        None => match memchr::memrchr(b'=', value) {
+            Some(last) => before = &before[..last],
+            None => return false,
+        },
+    }
+    before.iter().any(|b| matches!(b, b' ' | b'\t'..=b'\r' | b'/' | b'>' | b'"' | b'\'' | 0))
 }
 
 /// The declaration that XML begins with is no script; libinjection takes it for one.
@@ -34,7 +42,7 @@ pub(crate) fn may_be_sql(value: &[u8], set: ByteSet) -> bool {
     value.len() >= 3
         && (set.meets(MARKS)
             || set.meets(DASH) && memchr::memmem::find(value, b"--").is_some()
-            || KEYWORDS.find(value) != Keyword::None)
+            || KEYWORDS.find(value, set) != Keyword::None)
 }
 
 /// What LOW sensitivity asks for besides: a quote or a comment, or a word that SQL needs together with a mark that it needs.
@@ -42,6 +50,9 @@ pub(crate) fn may_be_sql(value: &[u8], set: ByteSet) -> bool {
 /// A formula or a line of code has operators and brackets as well, and libinjection knows them by nothing else. Whoever looks
 /// for a "LIKE" button quotes one word, and whoever says that it's late writes an apostrophe: neither is a quote of SQL's.
 pub(crate) fn has_evidence(value: &[u8], set: ByteSet) -> bool {
+    if !set.meets(LOW) {
+        return KEYWORDS.find_strong(value, set);
+    }
     let unquoted = if set.meets(DOUBLE) { without_quoted_words(value) } else { Cow::Borrowed(value) };
     let value = unquoted.as_ref();
     if set.meets(TICK_OR_HASH)
@@ -52,7 +63,7 @@ pub(crate) fn has_evidence(value: &[u8], set: ByteSet) -> bool {
     {
         return true;
     }
-    match KEYWORDS.find(value) {
+    match KEYWORDS.find(value, set) {
         Keyword::Strong => true,
         Keyword::Weak => set.meets(MARKS_OF_LOW) || set.meets(OPENING) && has_call(value),
         Keyword::None => false,
@@ -63,6 +74,8 @@ pub(crate) fn has_evidence(value: &[u8], set: ByteSet) -> bool {
 const MARKS: ByteSet = ByteSet::of(b"'\"`();#*\\=<>!|&^~@{}[]\0");
 /// Bytes that make a word of SQL's suspicious.
 const MARKS_OF_LOW: ByteSet = ByteSet::of(b"=<>|;@*{");
+/// Bytes without all of which only words that are evidence by themselves count.
+const LOW: ByteSet = ByteSet::of(b"`#\"'-*=<>|;@*{(");
 const OPENING: ByteSet = ByteSet::of(b"(");
 const TICK_OR_HASH: ByteSet = ByteSet::of(b"`#");
 const DOUBLE: ByteSet = ByteSet::of(b"\"");
@@ -182,30 +195,40 @@ enum Keyword {
     Strong,
 }
 
-struct Keywords(Option<aho_corasick::AhoCorasick>);
+struct Keywords {
+    strong: Option<Filter>,
+    all: Option<Filter>,
+}
 
 impl Keywords {
     fn new(words: &[&str]) -> Self {
-        Self(aho_corasick::AhoCorasick::builder().ascii_case_insensitive(true).build(words).ok())
+        let filter =
+            |words: &[&str]| Filter::build(words.iter().enumerate().map(|(n, w)| (w.as_bytes(), n))).ok();
+        Self { strong: filter(&words[..STRONG]), all: filter(words) }
+    }
+
+    /// Whether one of those that are evidence by themselves stands there as a word.
+    fn find_strong(&self, input: &[u8], set: ByteSet) -> bool {
+        self.strong.as_ref().is_none_or(|filter| strongest(filter, input, set) == Keyword::Strong)
     }
 
     /// The strongest keyword that stands there as a word.
-    fn find(&self, input: &[u8]) -> Keyword {
-        let Some(automaton) = &self.0 else { return Keyword::Strong };
-        let word = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_' || *b >= 0x80);
-        let mut found = Keyword::None;
-        for m in automaton.find_overlapping_iter(input) {
-            let before = m.start().checked_sub(1).and_then(|at| input.get(at));
-            if word(before) || word(input.get(m.end())) {
-                continue;
-            }
-            if m.pattern().as_usize() < STRONG {
-                return Keyword::Strong;
-            }
-            found = Keyword::Weak;
-        }
-        found
+    fn find(&self, input: &[u8], set: ByteSet) -> Keyword {
+        self.all.as_ref().map_or(Keyword::Strong, |filter| strongest(filter, input, set))
     }
+}
+
+fn strongest(filter: &Filter, input: &[u8], set: ByteSet) -> Keyword {
+    let word = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_' || *b >= 0x80);
+    let mut found = Keyword::None;
+    filter.find(input, set, |needle, start| {
+        let before = start.checked_sub(1).and_then(|at| input.get(at));
+        if word(before) || word(input.get(start + WORDS[needle].len())) {
+            return;
+        }
+        found = found.max(if needle < STRONG { Keyword::Strong } else { Keyword::Weak });
+    });
+    found
 }
 
 #[cfg(test)]

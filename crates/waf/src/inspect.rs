@@ -10,7 +10,11 @@ mod parts;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+};
 
 use crate::{
     acl::{Field, On, Oversize},
@@ -18,7 +22,7 @@ use crate::{
     bytes::ByteSet,
     effort::Effort,
     injection,
-    plan::{Patterns, Plan},
+    plan::{Asked, Marks, Patterns, Plan},
     request::RequestView,
     transform::Transformation,
 };
@@ -39,8 +43,8 @@ pub(crate) struct Value<'r> {
 
 struct Buffer<'r> {
     bytes: Cow<'r, [u8]>,
-    /// Which bytes occur in it.
-    set: Option<ByteSet>,
+    /// Which bytes and marks occur in it.
+    set: Option<(ByteSet, Marks)>,
     /// What each transformation makes of it.
     next: [u32; Transformation::ALL.len()],
     /// Where the patterns that may match stand in `hits`, by lane.
@@ -80,10 +84,28 @@ pub(crate) struct Batch {
     pub(crate) end: usize,
     /// The values stand in it as they came.
     raw: bool,
-    /// Which bytes occur in it.
-    set: Option<ByteSet>,
+    /// Which bytes and marks occur in it.
+    set: Option<(ByteSet, Marks)>,
     /// Where the set of the patterns that may match begins in `may`, by lane.
     may: [Option<usize>; Lane::COUNT],
+}
+
+/// Hashes where a slice stands: the places are ours, not a client's, so a multiplication does.
+#[derive(Default)]
+struct ByPlace(u64);
+
+impl Hasher for ByPlace {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&b| self.write_usize(usize::from(b)));
+    }
+
+    fn write_usize(&mut self, n: usize) {
+        self.0 = (self.0.rotate_left(5) ^ n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
 }
 
 /// See the module.
@@ -95,9 +117,11 @@ pub(crate) struct Inspector<'r, 'p> {
     values: Vec<Value<'r>>,
     buffers: Vec<Buffer<'r>>,
     /// The buffer of each slice of the request.
-    by_place: HashMap<(usize, usize), usize>,
+    by_place: HashMap<(usize, usize), usize, BuildHasherDefault<ByPlace>>,
     hits: Vec<Hit>,
     looked: Vec<Option<usize>>,
+    /// Of each look and each of [`Asked`], whether nothing was found.
+    nothing: Vec<[Option<bool>; Asked::COUNT]>,
     batches: Vec<Batch>,
     /// (buffer, value), by [`Batch`].
     pub(crate) pairs: Vec<(usize, usize)>,
@@ -105,8 +129,6 @@ pub(crate) struct Inspector<'r, 'p> {
     may: Vec<u64>,
     met: Met,
     scratch: Vec<usize>,
-    /// Whether query and body as wholes hold no literal of the raw lane.
-    wholes_clean: [Option<bool>; 2],
     parsed: Option<parts::ParsedBody<'r>>,
     pub(crate) oversize: Vec<&'static str>,
     pub(crate) effort: Effort,
@@ -121,15 +143,15 @@ impl<'r, 'p> Inspector<'r, 'p> {
             fields: vec![None; plan.fields.len()],
             values: Vec::with_capacity(64),
             buffers: Vec::with_capacity(64),
-            by_place: HashMap::new(),
+            by_place: HashMap::default(),
             hits: Vec::new(),
             looked: vec![None; plan.looks.len()],
+            nothing: vec![[None; Asked::COUNT]; plan.looks.len()],
             batches: Vec::with_capacity(64),
             pairs: Vec::with_capacity(128),
             may: Vec::new(),
             met: Met::default(),
             scratch: Vec::new(),
-            wholes_clean: [None; 2],
             parsed: None,
             oversize: Vec::new(),
             effort: Effort::default(),
@@ -206,15 +228,26 @@ impl<'r, 'p> Inspector<'r, 'p> {
         // What came as it came is nearly always decoded first, and decoding finds its own bytes faster than all bytes are
         // looked at.
         if !raw
-            && let Some(touched) = transformation.touches()
-            && !self.set_of(parent).meets(touched)
+            && let Some(touched) = self.plan.touched(look, transformation)
+            && !self.set_of(parent).0.meets(touched)
         {
             return parent;
         }
+        if !raw && !self.plan.may_matter(look, transformation, self.set_of(parent)) {
+            let first = self.pairs.len();
+            return self.push_batch(first, false);
+        }
+        let only_with = if raw { self.plan.only_with[look] } else { self.plan.touched(look, transformation) };
         let first = self.pairs.len();
         let mut changed = false;
         for at in start..end {
             let (buffer, value) = self.pairs[at];
+            if let Some(only_with) = only_with
+                && !self.set_in(buffer).0.meets(only_with)
+            {
+                self.pairs.push((buffer, value));
+                continue;
+            }
             if !raw && !self.matters(look, transformation, buffer) {
                 changed = true;
                 continue;
@@ -234,22 +267,69 @@ impl<'r, 'p> Inspector<'r, 'p> {
 
     /// Whether the value may matter to the look, behind this transformation.
     fn matters(&mut self, look: usize, transformation: Transformation, buffer: usize) -> bool {
-        let set = set_in(&mut self.buffers[buffer]);
+        let set = self.set_in(buffer);
         self.plan.matters(look, transformation, &self.buffers[buffer].bytes, set)
     }
 
     /// The bytes that occur in a batch.
-    fn set_of(&mut self, batch: usize) -> ByteSet {
+    fn set_of(&mut self, batch: usize) -> (ByteSet, Marks) {
         let Batch { start, end, set, .. } = self.batches[batch];
         if let Some(set) = set {
             return set;
         }
-        let mut set = ByteSet::default();
+        let mut set = (ByteSet::default(), 0);
         for at in start..end {
-            set.add(set_in(&mut self.buffers[self.pairs[at].0]));
+            let (bytes, marks) = self.set_in(self.pairs[at].0);
+            set.0.add(bytes);
+            set.1 |= marks;
         }
         self.batches[batch].set = Some(set);
         set
+    }
+
+    /// The bytes that occur in a buffer.
+    fn set_in(&mut self, buffer: usize) -> (ByteSet, Marks) {
+        let Buffer { bytes, set, .. } = &mut self.buffers[buffer];
+        *set.get_or_insert_with(|| {
+            let set = ByteSet::in_value(bytes);
+            (set, self.plan.classes.in_bytes(set))
+        })
+    }
+
+    /// Whether nothing is to be found in the look that was asked for there: what is nearly always so, and then no statement
+    /// about it has to be tried.
+    pub(crate) fn has_nothing(&mut self, look: usize, asked: Asked) -> bool {
+        if let Some(known) = self.nothing[look][asked as usize] {
+            return known;
+        }
+        let nothing = self.verdict(look).is_none() && {
+            let Loaded { start, end, .. } = self.load(self.plan.field_of[look]);
+            start == end || self.finds_nothing(look, asked)
+        };
+        self.nothing[look][asked as usize] = Some(nothing);
+        nothing
+    }
+
+    fn finds_nothing(&mut self, look: usize, asked: Asked) -> bool {
+        let batch = self.batch(look);
+        let Batch { start, end, raw, .. } = self.batches[batch];
+        let plan = self.plan;
+        // What the bytes rule out already needs no scan, and one answer for all values is had first.
+        if asked == Asked::Patterns
+            && (!raw && !plan.wants[look].meets(self.set_of(batch).1)
+                || !self.may_match(look, &plan.asked[look]))
+        {
+            return true;
+        }
+        (start..end).all(|at| {
+            let buffer = self.pairs[at].0;
+            match asked {
+                Asked::Patterns => self.matches(look, buffer, &plan.asked[look]).is_none(),
+                Asked::SqlLow => !self.sqli(buffer, false),
+                Asked::SqlHigh => !self.sqli(buffer, true),
+                Asked::Scripts => !self.xss(buffer),
+            }
+        })
     }
 
     /// Whether any of these patterns may match in the look: a literal of it stands there.
@@ -262,7 +342,8 @@ impl<'r, 'p> Inspector<'r, 'p> {
             let first = self.may.len();
             self.may.resize(first + words, 0);
             for pair in start..end {
-                let (from, to) = self.scan(self.pairs[pair].0, lane);
+                let buffer = self.pairs[pair].0;
+                let (from, to) = self.scan(buffer, lane);
                 for hit in &self.hits[from..to] {
                     self.may[first + hit.pattern / 64] |= 1 << (hit.pattern % 64);
                 }
@@ -324,40 +405,16 @@ impl<'r, 'p> Inspector<'r, 'p> {
             return range;
         }
         let start = self.hits.len();
-        if lane == Lane::Decoded || !self.is_of_a_clean_whole(buffer) {
-            let Buffer { bytes, set, .. } = &mut self.buffers[buffer];
-            let bytes: &[u8] = bytes;
-            self.effort.passes += 1;
-            self.effort.bytes += bytes.len();
-            self.scratch.clear();
-            let there = || *set.get_or_insert_with(|| ByteSet::in_value(bytes));
-            self.plan.bank.candidates(lane, bytes, there, &mut self.met, &mut self.scratch);
-            self.hits.extend(self.scratch.iter().map(|&pattern| Hit { pattern, matches: Known::Unknown }));
-        }
+        let (there, _) = self.set_in(buffer);
+        let bytes: &[u8] = &self.buffers[buffer].bytes;
+        self.effort.passes += 1;
+        self.effort.bytes += bytes.len();
+        self.scratch.clear();
+        self.plan.bank.candidates(lane, bytes, there, &mut self.met, &mut self.scratch);
+        self.hits.extend(self.scratch.iter().map(|&pattern| Hit { pattern, matches: Known::Unknown }));
         let range = (start, self.hits.len());
         self.buffers[buffer].hits[lane as usize] = Some(range);
         range
-    }
-
-    /// Whether the value was cut out of a query or a body in which, as a whole, no literal stands: then none stands in it.
-    fn is_of_a_clean_whole(&mut self, buffer: usize) -> bool {
-        let Cow::Borrowed(value) = self.buffers[buffer].bytes else { return false };
-        let body = &self.request.body[..self.request.body.len().min(self.body_limit)];
-        for (at, whole) in [self.request.query, body].into_iter().enumerate() {
-            let (of, in_whole) = (value.as_ptr_range(), whole.as_ptr_range());
-            if value.len() >= whole.len() || of.start < in_whole.start || of.end > in_whole.end {
-                continue;
-            }
-            return *self.wholes_clean[at].get_or_insert_with(|| {
-                self.effort.passes += 1;
-                self.effort.bytes += whole.len();
-                self.scratch.clear();
-                let there = || ByteSet::in_value(whole);
-                self.plan.bank.candidates(Lane::Raw, whole, there, &mut self.met, &mut self.scratch);
-                self.scratch.is_empty()
-            });
-        }
-        false
     }
 
     /// The first pattern of the set that matches in the buffer.
@@ -387,7 +444,7 @@ impl<'r, 'p> Inspector<'r, 'p> {
         if let Some(known) = self.buffers[buffer].sqli[slot] {
             return known;
         }
-        let set = set_in(&mut self.buffers[buffer]);
+        let (set, _) = self.set_in(buffer);
         let value = self.buffers[buffer].bytes.as_ref();
         let may = injection::may_be_sql(value, set) && (high || injection::has_evidence(value, set));
         self.effort.injections += usize::from(may);
@@ -418,12 +475,6 @@ impl<'r, 'p> Inspector<'r, 'p> {
         self.fields[field] = Some(loaded);
         loaded
     }
-}
-
-/// The bytes that occur in a buffer.
-fn set_in(buffer: &mut Buffer<'_>) -> ByteSet {
-    let Buffer { bytes, set, .. } = buffer;
-    *set.get_or_insert_with(|| ByteSet::in_value(bytes))
 }
 
 fn oversize_handling(field: &Field) -> Oversize {

@@ -8,7 +8,7 @@ mod file;
 
 use std::sync::LazyLock;
 
-use crate::{acl::Field, transform::Transformation};
+use crate::{acl::Field, bytes::ByteSet, transform::Transformation};
 
 /// A group.
 #[derive(Clone, Debug)]
@@ -60,7 +60,13 @@ pub(crate) enum Look {
     Offsite,
 }
 
-pub(crate) type Chain = Vec<Transformation>;
+/// Transformations behind which something is looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Chain {
+    pub(crate) transformations: Vec<Transformation>,
+    /// The last one is tried only where one of these bytes stands.
+    pub(crate) only_with: Option<ByteSet>,
+}
 
 static GROUPS: LazyLock<Result<Vec<Group>, String>> = LazyLock::new(|| {
     let mut reader = file::Reader::default();

@@ -1,5 +1,7 @@
 //! An ACL turned into what is run: fields and chains of transformations by number, patterns in one bank, sets sorted.
 
+mod wanted;
+
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
@@ -9,9 +11,12 @@ use crate::{
     },
     bank::{Bank, Builder, Lane},
     bytes::ByteSet,
-    managed::{self, Look},
+    managed::{self, Chain, Look},
     transform::{self, Transformation},
 };
+
+pub(crate) use self::wanted::Marks;
+use self::wanted::{Classes, Wanted};
 
 /// The plan of one ACL.
 pub(crate) struct Plan {
@@ -24,23 +29,15 @@ pub(crate) struct Plan {
     pub(crate) parent_of: Vec<Option<(usize, Transformation)>>,
     /// Of each look, which values matter to it.
     pub(crate) wants: Vec<Wanted>,
+    /// Of each look, the bytes without all of which its last transformation is not tried, where the rule says so.
+    pub(crate) only_with: Vec<Option<ByteSet>>,
+    pub(crate) classes: Classes,
+    /// Of each look, the patterns that are looked for there.
+    pub(crate) asked: Vec<Patterns>,
     pub(crate) bank: Bank,
     pub(crate) rates: Vec<PlannedRate>,
     /// Whether any statement asks for the autonomous system.
     pub(crate) asn: bool,
-}
-
-/// Which values matter to a look, and to those that go on from it.
-#[derive(Default)]
-pub(crate) struct Wanted {
-    /// More is asked than patterns: every value matters.
-    all: bool,
-    /// A value matches one of its patterns only if it has a byte of each class that the pattern needs.
-    needs: Vec<Vec<ByteSet>>,
-    /// The shortest of all matches is so long.
-    shortest: usize,
-    /// The looks with one transformation more.
-    children: Vec<(Transformation, usize)>,
 }
 
 /// A rule of the ACL, or of a group in it.
@@ -53,6 +50,26 @@ pub(crate) struct PlannedRule {
     pub(crate) challenge_immunity_s: Option<u64>,
     /// Exclusions that name it, by their number in the bundle.
     pub(crate) exclusions: Vec<usize>,
+    /// It does not match where nothing of this is found; empty: it has to be tried.
+    pub(crate) gates: Vec<(usize, Asked)>,
+}
+
+/// What is asked of a look, as far as one answer serves all rules.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asked {
+    /// Any pattern that is looked for there.
+    Patterns,
+    /// SQL, at LOW sensitivity.
+    SqlLow,
+    /// At HIGH.
+    SqlHigh,
+    /// Scripts.
+    Scripts,
+}
+
+impl Asked {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 4;
 }
 
 pub(crate) enum RuleBody {
@@ -131,67 +148,49 @@ pub(crate) struct Patterns {
     pub(crate) always: Vec<usize>,
 }
 
-impl Wanted {
-    fn of(asked: Option<&[usize]>, bank: &Bank) -> Self {
-        let mut wanted = Self { all: asked.is_none(), shortest: usize::MAX, ..Self::default() };
-        for &pattern in asked.unwrap_or_default() {
-            wanted.shortest = wanted.shortest.min(bank.shortest(pattern));
-            let needs = bank.needs(pattern);
-            wanted.all |= bank.is_always(pattern) || needs.is_empty();
-            if !wanted.needs.iter().any(|known| known == needs) {
-                wanted.needs.push(needs.to_vec());
-            }
-        }
-        if wanted.all {
-            wanted.needs.clear();
-        }
-        wanted
-    }
-}
-
-/// Whether a pattern with these needs may match among these bytes.
-fn meets(needs: &[Vec<ByteSet>], bytes: ByteSet) -> bool {
-    needs.iter().any(|needs| needs.iter().all(|need| need.meets(bytes)))
-}
-
 impl Plan {
+    /// The bytes without all of which the look's last transformation is not tried.
+    pub(crate) fn touched(&self, look: usize, transformation: Transformation) -> Option<ByteSet> {
+        self.only_with[look].or_else(|| transformation.touches())
+    }
+
     /// Whether a value may matter to the look, or to one that goes on from it, behind the transformation.
     pub(crate) fn matters(
         &self,
         look: usize,
         transformation: Transformation,
         value: &[u8],
-        bytes: ByteSet,
+        (bytes, marks): (ByteSet, Marks),
     ) -> bool {
         match transformation {
             // What is no Base64 ends it, so words come to nearly nothing.
             Transformation::Base64Decode => match transform::base64_length(value) {
-                0 => self.reaches(look, bytes, None),
-                length => self.reaches(look, ByteSet::ALL, Some(length)),
+                0 => self.reaches(look, (bytes, marks), None),
+                length => self.reaches(look, (ByteSet::ALL, Marks::MAX), Some(length)),
             },
-            Transformation::Utf8ToUnicode
-                if Transformation::UrlDecodeUni.touches().is_some_and(|t| !t.meets(bytes)) =>
-            {
-                let Wanted { all, needs, children, .. } = &self.wants[look];
-                let after = transformation.reaches(bytes);
-                *all || meets(needs, after)
-                    || children.iter().any(|(t, child)| match t {
-                        Transformation::UrlDecodeUni => {
-                            self.reaches(*child, transform::narrowed(value), None)
-                        }
-                        _ => self.reaches(*child, t.reaches(after), None),
-                    })
-            }
-            _ => self.reaches(look, transformation.reaches(bytes), None),
+            _ => self.may_matter(look, transformation, (bytes, marks)),
         }
     }
 
+    /// Whether any value of a batch that has these bytes may matter: asked first, as it answers for all of them.
+    pub(crate) fn may_matter(
+        &self,
+        look: usize,
+        transformation: Transformation,
+        (bytes, marks): (ByteSet, Marks),
+    ) -> bool {
+        self.reaches(look, self.classes.behind(transformation, bytes, marks), None)
+    }
+
     /// The same, if no other bytes than these are in it, and no more of them.
-    fn reaches(&self, look: usize, bytes: ByteSet, longest: Option<usize>) -> bool {
-        let Wanted { all, needs, shortest, children } = &self.wants[look];
-        *all || longest.is_none_or(|longest| longest >= *shortest) && meets(needs, bytes)
+    fn reaches(&self, look: usize, (bytes, marks): (ByteSet, Marks), longest: Option<usize>) -> bool {
+        let wanted = &self.wants[look];
+        wanted.all
+            || longest.is_none_or(|longest| longest >= wanted.shortest) && wanted.meets(marks)
             // No transformation but digests and UTF8_TO_UNICODE makes more of it than there was.
-            || children.iter().any(|(t, child)| self.reaches(*child, t.reaches(bytes), longest.filter(|_| !t.grows())))
+            || wanted.children.iter().any(|(t, child)| {
+                self.reaches(*child, self.classes.behind(*t, bytes, marks), longest.filter(|_| !t.grows()))
+            })
     }
 }
 
@@ -212,8 +211,11 @@ pub(crate) struct Planner<'b> {
     builder: Builder,
     looks: Vec<On>,
     parent_of: Vec<Option<(usize, Transformation)>>,
-    /// Of each look, the patterns that are looked for there; `None`: more is asked than patterns.
-    asked: Vec<Option<Vec<usize>>>,
+    /// Of each look, the patterns that are looked for there.
+    asked: Vec<Vec<usize>>,
+    /// Of each look, whether more is asked than patterns.
+    more: Vec<bool>,
+    only_with: Vec<Option<ByteSet>>,
     known: HashMap<On, usize>,
     rates: Vec<PlannedRate>,
     asn: bool,
@@ -227,6 +229,8 @@ impl<'b> Planner<'b> {
             looks: Vec::new(),
             parent_of: Vec::new(),
             asked: Vec::new(),
+            more: Vec::new(),
+            only_with: Vec::new(),
             known: HashMap::new(),
             rates: Vec::new(),
             asn: false,
@@ -239,6 +243,7 @@ impl<'b> Planner<'b> {
         let mut rules = acl.rules.iter().map(|r| self.rule(r, &namespace)).collect::<Result<Vec<_>, _>>()?;
         let bank = self.builder.build()?;
         rules.iter_mut().for_each(|r| mark_always(r, &bank));
+        rules.iter_mut().for_each(gate);
         for node in self.rates.iter_mut().filter_map(|r| r.scope_down.as_mut()) {
             always(node, &bank);
         }
@@ -251,13 +256,21 @@ impl<'b> Planner<'b> {
             });
             field_of.push(at);
         }
+        let asked = self.asked.iter().zip(&self.more);
+        let classes = Classes::of(&bank);
         let mut wants: Vec<Wanted> =
-            self.asked.iter().map(|asked| Wanted::of(asked.as_deref(), &bank)).collect();
+            asked.map(|(asked, more)| Wanted::of(asked, *more, &bank, &classes)).collect();
         for (look, parent) in self.parent_of.iter().enumerate() {
             if let Some((parent, transformation)) = parent {
                 wants[*parent].children.push((*transformation, look));
             }
         }
+        let asked = self.asked.iter().map(|ids| {
+            let mut set = patterns(ids);
+            set.always.retain(|p| bank.is_always(*p));
+            set
+        });
+        let asked = asked.collect();
         Ok(Plan {
             rules,
             looks: self.looks,
@@ -265,6 +278,9 @@ impl<'b> Planner<'b> {
             field_of,
             parent_of: self.parent_of,
             wants,
+            only_with: self.only_with,
+            classes,
+            asked,
             bank,
             rates: self.rates,
             asn: self.asn,
@@ -274,7 +290,7 @@ impl<'b> Planner<'b> {
     /// A look of which every value matters.
     fn look(&mut self, on: &On) -> usize {
         let look = self.place(on);
-        self.asked[look] = None;
+        self.more[look] = true;
         look
     }
 
@@ -283,9 +299,7 @@ impl<'b> Planner<'b> {
         let look = self.place(on);
         let lane = Lane::of(&on.transformations);
         ids.iter().for_each(|&id| self.builder.ask(id, lane));
-        if let Some(asked) = &mut self.asked[look] {
-            asked.extend_from_slice(ids);
-        }
+        self.asked[look].extend_from_slice(ids);
         look
     }
 
@@ -298,7 +312,9 @@ impl<'b> Planner<'b> {
         });
         self.looks.push(on.clone());
         self.parent_of.push(parent);
-        self.asked.push(Some(Vec::new()));
+        self.asked.push(Vec::new());
+        self.more.push(false);
+        self.only_with.push(None);
         self.known.insert(on.clone(), self.looks.len() - 1);
         self.looks.len() - 1
     }
@@ -335,6 +351,7 @@ impl<'b> Planner<'b> {
                             captcha_immunity_s: None,
                             challenge_immunity_s: None,
                             exclusions: self.exclusions(&r.name),
+                            gates: Vec::new(),
                         },
                         overridden: before,
                         excluded,
@@ -386,6 +403,7 @@ impl<'b> Planner<'b> {
             captcha_immunity_s: rule.captcha_immunity_s,
             challenge_immunity_s: rule.challenge_immunity_s,
             exclusions: self.exclusions(&rule.name),
+            gates: Vec::new(),
         })
     }
 
@@ -402,7 +420,7 @@ impl<'b> Planner<'b> {
     }
 
     fn managed_test(&mut self, test: &managed::Test) -> Result<Node, String> {
-        let nothing = [Vec::new()];
+        let nothing = [Chain::default()];
         let chains = match &test.look {
             Look::Patterns { chains, .. } => chains.as_slice(),
             Look::Sqli { chain, .. } | Look::Xss { chain } => std::slice::from_ref(chain),
@@ -417,9 +435,14 @@ impl<'b> Planner<'b> {
         let mut nodes = Vec::new();
         for chain in chains {
             for field in &test.fields {
-                let on = On { field: field.clone(), transformations: chain.clone() };
+                let on = On { field: field.clone(), transformations: chain.transformations.clone() };
                 let patterns_only = matches!(test.look, Look::Patterns { .. });
+                let fresh = !self.known.contains_key(&on);
                 let look = if patterns_only { self.look_for(&on, &ids) } else { self.look(&on) };
+                // Whoever asks without a condition has it for all.
+                if fresh || chain.only_with.is_none() {
+                    self.only_with[look] = chain.only_with;
+                }
                 let probe = match &test.look {
                     Look::Patterns { .. } => Probe::Patterns(patterns(&ids)),
                     Look::Sqli { high, .. } => Probe::Sqli { high: *high },
@@ -536,6 +559,40 @@ fn patterns(ids: &[usize]) -> Patterns {
         bits[id / 64] |= 1 << (id % 64);
     }
     Patterns { bits, always: ids.to_vec() }
+}
+
+/// Finds what the rule does not match without.
+fn gate(rule: &mut PlannedRule) {
+    match &mut rule.body {
+        RuleBody::Plain { node, .. } => rule.gates = gates(node).unwrap_or_default(),
+        RuleBody::Group(group) => group.rules.iter_mut().for_each(|r| gate(&mut r.rule)),
+    }
+}
+
+/// Of which looks one must have something, if the statement holds; `None`: it may hold without.
+fn gates(node: &Node) -> Option<Vec<(usize, Asked)>> {
+    match node {
+        Node::Probe { look, probe } => {
+            let asked = match probe {
+                Probe::Patterns(set) if set.always.is_empty() => Asked::Patterns,
+                Probe::Sqli { high: false } => Asked::SqlLow,
+                Probe::Sqli { high: true } => Asked::SqlHigh,
+                Probe::Xss => Asked::Scripts,
+                _ => return None,
+            };
+            Some(vec![(*look, asked)])
+        }
+        Node::And(list) => list.iter().find_map(gates),
+        Node::Or(list) => {
+            let mut all = Vec::new();
+            for node in list {
+                all.extend(gates(node)?);
+            }
+            all.dedup();
+            Some(all)
+        }
+        _ => None,
+    }
 }
 
 /// Of each set of patterns, which have no literal: known once the bank is built.

@@ -14,7 +14,6 @@ mod touch;
 use std::fmt;
 
 pub(crate) use digest::base64_length;
-pub(crate) use escape::narrowed;
 
 macro_rules! transformations {
     ($($variant:ident $name:literal $function:expr;)*) => {

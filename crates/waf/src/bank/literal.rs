@@ -12,7 +12,7 @@ const STRINGS_MAX: usize = 1_000;
 /// Products of alternatives that are spelt out.
 const PRODUCT_MAX: usize = 64;
 /// A class of more bytes than this is "anything".
-const CLASS_MAX: usize = 6;
+const CLASS_MAX: usize = 10;
 /// Longer literals find no less.
 const LENGTH_MAX: usize = 24;
 
@@ -220,7 +220,7 @@ fn frequency(set: &Set) -> f64 {
 }
 
 /// A byte's share of the values that visitors send.
-fn share(b: u8) -> f64 {
+pub(super) fn share(b: u8) -> f64 {
     match b {
         b' ' => 0.12,
         b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' | b'h' => 0.07,
@@ -232,7 +232,7 @@ fn share(b: u8) -> f64 {
         b'=' => 0.002,
         b'(' | b')' | b'\'' | b'+' | b'%' => 0.005,
         // Korean and other text in UTF-8.
-        0x80.. => 0.03,
+        0x80..=0xbf | 0xe3..=0xed => 0.03,
         _ => 0.001,
     }
 }

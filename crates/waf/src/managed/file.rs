@@ -3,7 +3,9 @@
 //! ```text
 //! group NAME vendor VENDOR namespace NAMESPACE capacity WCU
 //! patterns NAME              what follows belongs to this set, until the next `patterns` or `rule`
-//!   via TRANSFORMATION…      a chain behind which the patterns are looked for; several: each of them
+//!   via TRANSFORMATION… [only with BYTES]
+//!                            a chain behind which the patterns are looked for; several: each of them. Its last
+//!                            transformation may be meant only for values that have one of these bytes
 //!   words A B C              words for {words} in the patterns that follow
 //!   rx PATTERN
 //! fields NAME FIELD…         a short name for several parts
@@ -18,6 +20,7 @@ use std::collections::BTreeMap;
 use super::{Chain, Group, Look, ManagedRule, Test};
 use crate::{
     acl::{Field, Ours, Oversize, Pick, Scope},
+    bytes::ByteSet,
     transform::Transformation,
 };
 
@@ -126,7 +129,7 @@ impl Reader {
                     all.patterns.extend(set.patterns.iter().cloned());
                 }
                 if all.chains.is_empty() {
-                    all.chains.push(Vec::new());
+                    all.chains.push(Chain::default());
                 }
                 Look::Patterns { chains: all.chains, patterns: all.patterns }
             }
@@ -165,9 +168,17 @@ fn group(text: &str) -> Result<Group, String> {
 }
 
 fn chain(text: &str) -> Result<Chain, String> {
-    text.split_whitespace()
-        .map(|name| Transformation::by_name(name).ok_or_else(|| format!("`{name}` is no transformation")))
-        .collect()
+    let (text, only_with) = match text.split_once(" only with ") {
+        Some((text, bytes)) => (text, Some(ByteSet::of(bytes.as_bytes()))),
+        None => (text, None),
+    };
+    let by_name =
+        |name| Transformation::by_name(name).ok_or_else(|| format!("`{name}` is no transformation"));
+    let transformations = text.split_whitespace().map(by_name).collect::<Result<Vec<_>, _>>()?;
+    if transformations.is_empty() && only_with.is_some() {
+        return Err("`only with` follows a transformation".into());
+    }
+    Ok(Chain { transformations, only_with })
 }
 
 fn field(name: &str) -> Result<Field, String> {

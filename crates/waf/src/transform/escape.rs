@@ -1,36 +1,27 @@
 //! Escapes: URL, HTML, JavaScript, CSS, C.
 
 use super::{hex_byte, narrow, nibble};
-use crate::bytes::ByteSet;
 
 /// `%41` and `+`; with `uni`, Microsoft's `%u0041`, too. An escape that is none stays.
 ///
 /// Forms in Korean are little else than escapes, so an escape costs two looks into a table.
 pub(super) fn url(input: &[u8], uni: bool) -> Option<Vec<u8>> {
     let first = memchr::memchr2(b'%', b'+', input)?;
-    let mut out = Vec::with_capacity(input.len());
-    out.extend_from_slice(&input[..first]);
-    let mut changed = false;
-    let mut rest = &input[first..];
-    while let Some((&b, after)) = rest.split_first() {
-        rest = after;
-        match b {
-            b'+' => {
-                out.push(b' ');
-                changed = true;
-            }
-            b'%' => match escaped(after, uni) {
-                Some((byte, used)) => {
-                    out.push(byte);
-                    rest = &after[used..];
-                    changed = true;
-                }
-                None => out.push(b),
-            },
-            _ => out.push(b),
-        }
+    // Nothing grows: what is written never overtakes what is read.
+    let mut out = input.to_vec();
+    let (mut from, mut to) = (first, first);
+    while let Some(&b) = input.get(from) {
+        let (byte, used) = match b {
+            b'+' => (b' ', 0),
+            b'%' => escaped(&input[from + 1..], uni).unwrap_or((b'%', 0)),
+            _ => (b, 0),
+        };
+        out[to] = byte;
+        from += 1 + used;
+        to += 1;
     }
-    changed.then_some(out)
+    out.truncate(to);
+    (out.len() != input.len() || out != input).then_some(out)
 }
 
 /// What stands behind `%`: the byte, and how many bytes it takes.
@@ -320,21 +311,4 @@ pub(super) fn utf8_to_unicode(input: &[u8]) -> Option<Vec<u8>> {
         out.extend_from_slice(chunk.invalid());
     }
     (out != input).then_some(out)
-}
-
-/// Which bytes come out of [`utf8_to_unicode`] and URL decoding behind it, if there is no escape in it yet.
-pub(crate) fn narrowed(input: &[u8]) -> ByteSet {
-    let mut set = ByteSet::default();
-    for chunk in input.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match u16::try_from(u32::from(c)) {
-                Ok(code) if !c.is_ascii() => set.insert(narrow(code)),
-                Ok(ascii) => set.insert(ascii.to_le_bytes()[0]),
-                // Four of its digits are decoded, the others stay.
-                Err(_) => return ByteSet::ALL,
-            }
-        }
-        chunk.invalid().iter().for_each(|&b| set.insert(b));
-    }
-    set
 }

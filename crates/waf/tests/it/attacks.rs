@@ -72,7 +72,7 @@ fn values_of(request: &Request) -> Vec<Vec<u8>> {
 
 /// What tells that a negative test of one rule of CRS is an attack for another one of its rules: the same request is among
 /// the attacks, or the same value is in an attack of another rule, or libinjection knows it, which CRS asks itself (941100
-/// and 942100, level 1).
+/// and 942100, level 1), or it asks for what one of AWS's rules is there to refuse ([`OtherRules::aws`]).
 struct OtherRules {
     values: Values,
     attacks: BTreeSet<(String, Vec<u8>, Vec<u8>)>,
@@ -84,6 +84,8 @@ impl OtherRules {
         let attacks = cases.iter().filter(|c| c.attack).filter_map(|c| c.request.as_ref().ok());
         let fields = [
             json!({"AllQueryArguments": {}}),
+            json!({"QueryString": {}}),
+            json!({"UriPath": {}}),
             json!({"Cookies": {"MatchPattern": {"All": {}}, "MatchScope": "ALL", "OversizeHandling": "CONTINUE"}}),
         ];
         let decoded = json!([{"Priority": 0, "Type": "URL_DECODE_UNI"}]);
@@ -112,6 +114,14 @@ impl OtherRules {
         (request.method.clone(), request.target.clone(), request.body.clone())
     }
 
+    /// What AWS says that its rule `EC2MetaDataSSRF` blocks, by whatever way it is asked for: an instance's metadata.
+    fn aws(request: &Request) -> bool {
+        const OF_AWS: &[&str] = &["169.254.169.254", "::ffff:a9fe:a9fe", "metadata.google.internal"];
+        let text =
+            percent_encoding::percent_decode(&request.target).collect::<Vec<u8>>().to_ascii_lowercase();
+        OF_AWS.iter().any(|mark| memchr::memmem::find(&text, mark.as_bytes()).is_some())
+    }
+
     fn attack(&self, request: &Request, rule: &str) -> bool {
         let for_another =
             |value: &Vec<u8>| self.values.get(value).is_some_and(|rules| rules.iter().any(|r| r != rule));
@@ -123,6 +133,9 @@ impl OtherRules {
         let mark = if request.target.contains(&b'?') { b'&' } else { b'?' };
         request.target.push(mark);
         request.target.extend_from_slice(&request.body);
+        if Self::aws(&request) {
+            return true;
+        }
         !matches!(rule, "941100" | "942100") && request.judge(&self.libinjection).outcome == Outcome::Block
     }
 }
@@ -230,12 +243,12 @@ fn the_regression_tests_of_crs_are_blocked_and_its_negative_tests_pass() {
     let honest = negatives - elsewhere;
     let without = 100.0 * f64::from(passed) / f64::from(honest);
     println!(
-        "  {elsewhere} of those blocked are attacks for another rule of CRS; without them {passed} of {honest} pass ({without:.2} %)"
+        "  {elsewhere} of those blocked are attacks for another rule of CRS or AWS; without them {passed} of {honest} pass ({without:.2} %)"
     );
     assert_eq!(attacks, 1_984, "the corpus is another one");
     assert!(share >= 98.5, "{share:.2} %");
     // The rest are attacks by their text, which happen to stand in no other test.
-    assert!(passing >= 90.0 && without >= 96.0, "{passing:.2} %, {without:.2} %");
+    assert!(passing >= 90.5 && without >= 97.0, "{passing:.2} %, {without:.2} %");
 }
 
 #[test]

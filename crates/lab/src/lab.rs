@@ -272,7 +272,12 @@ impl Lab {
             application: secrets.application_password.clone(),
         };
         let template = Template::prepare(&files.databases, &accounts).await?;
-        let programs = Programs { folder: programs, files: files.clone(), at };
+        let programs = Programs {
+            folder: programs,
+            files: files.clone(),
+            at,
+            visitors_at: options.front_door.map(|port| format!("http://localhost:{port}")),
+        };
         let mut members = programs.of_witness();
         for cloud in Cloud::BOTH {
             let server = database(&template, &files, at, cloud, &options.database).await?;

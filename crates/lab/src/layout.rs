@@ -226,6 +226,11 @@ impl Files {
         self.folder.join("etcd")
     }
 
+    /// Letters to visitors, a file each.
+    pub fn letters(&self) -> PathBuf {
+        self.folder.join("letters")
+    }
+
     /// Says who runs a lab in this folder, and is locked by that process.
     pub fn running(&self) -> PathBuf {
         running_file(&self.folder)

@@ -12,6 +12,9 @@ use crate::{
     supervisor::{Keeper, Spec},
 };
 
+/// Whoever signs up with this address, and follows the link in the letter, sees the organiser's pages.
+pub const ORGANISER: &str = "organiser@example.com";
+
 /// A role drains within 5 s of being asked to end; a little more, then it is killed.
 const ROLE_ENDS_WITHIN: Duration = Duration::from_secs(6);
 /// A database writes back what it holds.
@@ -82,6 +85,8 @@ pub struct Programs {
     pub files: Files,
     /// The lab's addresses.
     pub at: Addresses,
+    /// Where people find the site, if this lab is for people: then letters are written, too.
+    pub visitors_at: Option<String>,
 }
 
 impl Programs {
@@ -167,6 +172,7 @@ impl Programs {
         let listen = self.at.ticketing(cloud, instance);
         let url = format!("mysql://ticketing@{}/ticketing", self.at.database(cloud));
         let (program, files) = (self.folder.join("ticketing"), self.files.clone());
+        let visitors_at = self.visitors_at.clone();
         let command = Arc::new(move || {
             let mut command = Command::new(&program);
             command
@@ -174,7 +180,14 @@ impl Programs {
                 .env("DATABASE_URL", &url)
                 .env("DATABASE_PASSWORD_FILE", files.secret(secrets::APPLICATION_PASSWORD))
                 .env("TICKETING_KEY_FILE", files.secret(secrets::TICKETING_KEY))
+                .env("TICKETING_ORGANISERS", ORGANISER)
                 .env("TICKETING_DIE_WITH_PARENT", "1");
+            if let Some(site) = &visitors_at {
+                command
+                    .env("TICKETING_MAIL_FOLDER", files.letters())
+                    .env("TICKETING_MAIL_FROM", "tickets@example.com")
+                    .env("TICKETING_SITE", site);
+            }
             Ok(command)
         });
         let name = format!("{}-ticketing-{instance}", cloud.name());

@@ -8,6 +8,7 @@ use runtime::{clock::Boot, process::Shutdown};
 use crate::{
     drill::access::Access,
     lab::{Lab, LabError, LabOptions, Progress},
+    processes::ORGANISER,
     ready::answers_200,
 };
 
@@ -114,6 +115,11 @@ fn table(lab: &Lab, register: &Register) -> String {
     for (what, url) in lab.urls() {
         table.push_str(&format!("  {what:<16} {url}\n"));
     }
+    table.push_str(&format!("  {:<16} {}\n", "letters", shown(&lab.folder().join("letters"))));
+    table.push_str(&format!(
+        "  {:<16} sign up as {ORGANISER}, open the link in the letter, see /organiser\n",
+        "organiser"
+    ));
     table.push_str(&format!("  {:<16} {}\n", "logs", shown(&lab.folder().join("logs"))));
     table.push_str(
         "\nghostlight status shows it, ghostlight drill site-loss --attach breaks it. Ctrl-C ends it.\n",

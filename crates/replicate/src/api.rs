@@ -15,7 +15,7 @@ use model::{
     },
 };
 use runtime::{admin::ApiError, clock::Boot};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -27,6 +27,8 @@ use crate::{
 
 /// No long poll lasts longer.
 const WAIT_MS_MAX: u64 = 60_000;
+/// How long a barrier waits for a caller who does not choose.
+const BARRIER_WAIT_MS: u64 = 3_000;
 /// So many lines of a quarantine are told at a time,
 const ROWS_AT_A_TIME_MAX: usize = 10_000;
 /// of about so many bytes.
@@ -68,7 +70,7 @@ impl Api {
         Router::new()
             .route("/v1/status", get(status))
             .route("/v1/serving", get(serving))
-            .route("/v1/barrier", post(barrier))
+            .route("/v1/barrier", get(barrier_from_now).post(barrier))
             .route("/v1/probe", post(probe))
             .route("/v1/promote", post(promote))
             .route("/v1/seed", post(seed))
@@ -144,8 +146,32 @@ fn no_row(site: &Site) -> String {
     format!("the database of {site} has not been read yet, or is empty")
 }
 
-async fn barrier(State(api): State<Api>, Json(request): Json<BarrierRequest>) -> Json<BarrierReply> {
-    Json(api.barrier.ask(request).await)
+/// The answer to a barrier, for callers who know none of our words: whether what they wrote since they asked is safe.
+#[derive(Debug, Serialize)]
+struct Told {
+    #[serde(flatten)]
+    reply: BarrierReply,
+    safe: bool,
+}
+
+async fn barrier(State(api): State<Api>, Json(request): Json<BarrierRequest>) -> Json<Told> {
+    let reply = api.barrier.ask(request).await;
+    Json(Told { safe: reply.outcome.releases(), reply })
+}
+
+/// What a caller who is about to write sends later, to hear whether the write is safe.
+async fn barrier_from_now(State(api): State<Api>) -> Result<Json<BarrierRequest>, ApiError> {
+    let now = api.board.serving.borrow().clone();
+    match now {
+        None => Err(ApiError::unavailable(no_row(&api.board.site))),
+        Some(now) if !now.open => Err(ApiError::unavailable(format!(
+            "{} takes no writes for now; {} is the primary of epoch {}",
+            api.board.site, now.primary, now.epoch.0
+        ))),
+        Some(now) => {
+            Ok(Json(BarrierRequest { epoch: now.epoch, stream: now.stream, wait_ms: BARRIER_WAIT_MS }))
+        }
+    }
 }
 
 async fn probe(State(api): State<Api>) -> Result<Json<ProbeReply>, ApiError> {

@@ -8,18 +8,35 @@
 //!   the outbox);
 //! - `TICKETING_MAIL_FROM`: their sender's address;
 //! - `TICKETING_SITE`: where visitors find the site, for links in letters, e.g. `https://tickets.example.com`;
+//! - `TICKETING_PAYMENT`: `test` (nothing else is set: no money moves) or `toss`, Toss Payments;
+//! - `TICKETING_TOSS_KEY_FILE`: file with the shop's secret key there;
+//! - `TICKETING_TOSS_URL`: where it is, if not at `https://api.tosspayments.com`;
+//! - `TICKETING_AUTHORITIES`: PEM file with the certificates of the authorities that are trusted when we ask somebody
+//!   over `https` (none: `/etc/ssl/certs/ca-certificates.crt`);
+//! - `TICKETING_ASK_BEFORE_MONEY`: an address to ask before real money is taken, e.g.
+//!   `http://127.0.0.1:7101/v1/barrier`: a GET gives a note, a POST of the note says `{"safe": true}` once everything that
+//!   was written since is safe; without that no money is taken (none: nobody is asked);
+//! - `TICKETING_ASK_TOKEN_FILE`: file with the bearer token for it;
 //! - `TICKETING_ORGANISERS`: addresses, with commas between them: whoever confirmed one of them sees sales and gives
 //!   roles;
 //! - `TICKETING_DIE_WITH_PARENT=1`: end when the parent process ends.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use runtime::secret::{Secret, SecretError};
 
-use crate::{desk::Post, mail::Mailer};
+use crate::{
+    desk::Post,
+    mail::Mailer,
+    payment::{
+        Assurance, PaymentProvider, TestProvider, Till,
+        toss::Toss,
+        wire::{HttpWire, WireError},
+    },
+};
 
 /// Everything that `run` needs to know.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
@@ -31,6 +48,8 @@ pub struct Config {
     pub key: Secret,
     /// How letters leave, if they do.
     pub post: Option<Post>,
+    /// Who takes money.
+    pub till: Till,
     /// Who sees sales and gives roles.
     pub organisers: Vec<String>,
     /// End with the parent.
@@ -58,10 +77,15 @@ pub enum ConfigError {
     /// A secret cannot be read.
     #[error("{0}: {1}")]
     Secret(&'static str, SecretError),
+    /// Somebody who is to be asked cannot be.
+    #[error("{0}: {1}")]
+    Wire(&'static str, WireError),
 }
 
 const SITE_EXAMPLE: &str = "https://tickets.example.com";
 const FROM_EXAMPLE: &str = "tickets@example.com";
+const TOSS: &str = "https://api.tosspayments.com";
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 const LISTEN_EXAMPLE: &str = "127.0.0.1:9000";
 const URL_EXAMPLE: &str = "mysql://ticketing@127.0.0.1:3306/ticketing";
 
@@ -118,12 +142,47 @@ impl Config {
                 Some(Post { mailer: Mailer::Folder(folder.into()), from, site })
             }
         };
+        let till = till(&var)?;
         let die_with_parent = var("TICKETING_DIE_WITH_PARENT").as_deref() == Some("1");
         let organisers = var("TICKETING_ORGANISERS").unwrap_or_default();
         let organisers =
             organisers.split(',').map(str::trim).filter(|a| !a.is_empty()).map(str::to_owned).collect();
-        Ok(Config { listen, database_url, database_password, key, post, organisers, die_with_parent })
+        Ok(Config { listen, database_url, database_password, key, post, till, organisers, die_with_parent })
     }
+}
+
+/// Who takes money, and who is asked before.
+fn till(var: &impl Fn(&str) -> Option<String>) -> Result<Till, ConfigError> {
+    let authorities = PathBuf::from(var("TICKETING_AUTHORITIES").unwrap_or(AUTHORITIES.into()));
+    let secret = |name: &'static str| {
+        let path = var(name).map(PathBuf::from);
+        path.map(|path| Secret::from_file(&path).map_err(|e| ConfigError::Secret(name, e))).transpose()
+    };
+    let provider: Arc<dyn PaymentProvider> = match var("TICKETING_PAYMENT").as_deref() {
+        None | Some("test") => Arc::new(TestProvider),
+        Some("toss") => {
+            let name = "TICKETING_TOSS_KEY_FILE";
+            let key = secret(name)?.ok_or(ConfigError::Missing(name, "/path/to/toss.key"))?;
+            let address = var("TICKETING_TOSS_URL").unwrap_or(TOSS.into());
+            let wire = HttpWire::new(&address, &authorities)
+                .map_err(|e| ConfigError::Wire("TICKETING_TOSS_URL", e))?;
+            Arc::new(Toss::new(key, wire))
+        }
+        Some(odd) => {
+            return Err(ConfigError::Odd {
+                name: "TICKETING_PAYMENT",
+                value: odd.to_owned(),
+                what: "there is no such provider".into(),
+                example: "test or toss",
+            });
+        }
+    };
+    let name = "TICKETING_ASK_BEFORE_MONEY";
+    let token = secret("TICKETING_ASK_TOKEN_FILE")?;
+    let assurance = var(name)
+        .map(|url| Assurance::new(&url, token, &authorities).map_err(|e| ConfigError::Wire(name, e)))
+        .transpose()?;
+    Ok(Till { provider, assurance })
 }
 
 #[cfg(test)]
@@ -137,6 +196,21 @@ mod tests {
         let e = Config::from_env(|name| Some(if name == "TICKETING_LISTEN" { "here" } else { "" }.into()))
             .unwrap_err()
             .to_string();
+        let told = |name: &str, value: &str| {
+            till(&|asked: &str| (asked == name).then(|| value.to_owned())).unwrap_err().to_string()
+        };
+        assert_eq!(
+            told("TICKETING_PAYMENT", "cash"),
+            "TICKETING_PAYMENT=cash: there is no such provider; write test or toss"
+        );
+        assert_eq!(
+            told("TICKETING_PAYMENT", "toss"),
+            "TICKETING_TOSS_KEY_FILE is not set; export TICKETING_TOSS_KEY_FILE=/path/to/toss.key"
+        );
+        assert!(
+            told("TICKETING_ASK_BEFORE_MONEY", "agent").starts_with("TICKETING_ASK_BEFORE_MONEY: agent: ")
+        );
+        assert!(!till(&|_| None).unwrap().provider.moves_money());
         assert!(e.starts_with("TICKETING_LISTEN=here: ") && e.ends_with("write 127.0.0.1:9000"), "{e}");
     }
 }

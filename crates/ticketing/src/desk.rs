@@ -18,7 +18,7 @@ use crate::{
         writer::{Inventory, NoOutcome},
     },
     password::{HashError, Passwords},
-    payment::{Capture, Charge, Fate, PaymentError, PaymentProvider, Refund, TestProvider},
+    payment::{Assurance, Capture, Charge, Fate, PaymentError, PaymentProvider, TestProvider},
     refusal::{Field, Refusal},
     seating::{Found, Wanted, best},
     session::Signer,
@@ -32,6 +32,7 @@ mod organiser;
 mod post;
 mod queue;
 mod sessions;
+mod settle;
 mod tickets;
 
 pub use cancel::Terms;
@@ -62,6 +63,7 @@ pub struct Desk {
     inventory: Inventory,
     passwords: Passwords,
     payments: Arc<dyn PaymentProvider>,
+    assurance: Option<Arc<Assurance>>,
     issuer: Arc<Issuer>,
     organisers: Arc<BTreeSet<String>>,
 }
@@ -124,6 +126,7 @@ impl Desk {
             clock,
             passwords: Passwords::new()?,
             payments,
+            assurance: None,
             issuer,
             organisers: Arc::default(),
         })
@@ -277,13 +280,15 @@ impl Desk {
         }
     }
 
-    /// Pays a hold. The same key again returns the same booking and charges nothing.
+    /// Pays a hold. The same key again returns the same booking and charges nothing. `token` is what the provider gave
+    /// the visitor's browser, if it works that way.
     pub async fn pay(
         &self,
         account: u64,
         hold: &HoldId,
         key: &IdempotencyKey,
         method: &str,
+        token: Option<String>,
     ) -> Result<Paid, Refusal> {
         let price = Request::Price { account, hold: hold.clone(), key: key.clone() };
         let due = match self.inventory.ask(price).await {
@@ -297,10 +302,10 @@ impl Desk {
             idempotency_key: key.as_str().to_owned(),
             amount_won: due.amount_won,
             method: method.to_owned(),
-            token: None,
+            token,
         };
         // No connection is held here: a provider may take seconds.
-        let capture = self.captured(&charge).await.map_err(Refusal::Payment)?;
+        let (capture, intent) = self.take_money(charge.clone(), performance, hold, key).await?;
         let now_ms = self.clock.now_ms();
         let new = NewBooking {
             id: row_id(now_ms),
@@ -319,17 +324,17 @@ impl Desk {
         let told = self.inventory.ask(Request::Sell(new)).await;
         self.measured(asked_ms, &told);
         match told {
-            Ok(Outcome::Sold(booking)) => Ok(Paid { booking, repeated: false }),
-            Ok(Outcome::SoldBefore(booking)) => Ok(Paid { booking, repeated: true }),
+            Ok(Outcome::Sold(booking)) => {
+                self.booked(intent.as_ref()).await;
+                Ok(Paid { booking, repeated: false })
+            }
+            Ok(Outcome::SoldBefore(booking)) => {
+                self.booked(intent.as_ref()).await;
+                Ok(Paid { booking, repeated: true })
+            }
             // The hold ran out while the money moved, or another key was faster.
             Ok(Outcome::SaleRefused(why)) => {
-                let refund = Refund {
-                    reference: capture.reference,
-                    amount_won: due.amount_won,
-                    idempotency_key: format!("unsold:{}", charge.order_id()),
-                    reason: "좌석을 확정하지 못해 결제를 취소합니다.".into(),
-                };
-                self.payments.refund(&refund).await.map_err(Refusal::Payment)?;
+                self.give_back(&charge, capture, intent.as_ref()).await?;
                 Err(Refusal::Pay(why))
             }
             told => Err(odd_outcome(&told)),

@@ -190,6 +190,14 @@ async fn the_first_primary_opens_answers_in_solo_and_survives_its_database() {
     let outcome = pair.nhn.barrier(1).await.outcome;
     assert!(matches!(outcome, BarrierOutcome::Solo { .. }), "{outcome:?}");
     assert_eq!(pair.nhn.barrier(2).await.outcome, BarrierOutcome::EpochChanged);
+    // For a caller who knows none of this: a note before it writes, and one word after.
+    let ask = async |note: &serde_json::Value| -> serde_json::Value {
+        pair.nhn.client.post("/v1/barrier", note, PATIENCE).await.unwrap()
+    };
+    let mut note: serde_json::Value = pair.nhn.client.get("/v1/barrier", PATIENCE).await.unwrap();
+    assert_eq!(ask(&note).await["safe"], true);
+    note["epoch"] = 2.into();
+    assert_eq!(ask(&note).await["safe"], false);
     let probe: ProbeReply = pair.nhn.client.post("/v1/probe", &(), PATIENCE).await.unwrap();
     assert_eq!(probe.epoch, Epoch(1));
 

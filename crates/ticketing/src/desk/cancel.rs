@@ -84,7 +84,7 @@ pub(super) async fn repay(
     payments: &dyn PaymentProvider,
     before_ms: u64,
 ) -> Result<(), StoreError> {
-    for (booking, refund) in store.owed(before_ms).await? {
+    for (booking, refund) in store.owed(payments.name(), before_ms).await? {
         let given = if refund.amount_won == 0 { Ok(()) } else { payments.refund(&refund).await };
         match given {
             Ok(()) => store.refunded(booking).await?,

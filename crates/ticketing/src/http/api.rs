@@ -302,6 +302,8 @@ async fn release(State(desk): State<Desk>, visitor: Visitor, Path(hold): Path<St
 #[derive(Deserialize)]
 struct PayBody {
     method: String,
+    /// What the provider gave the visitor's browser for this payment, if it works that way: Toss's `paymentKey`.
+    token: Option<String>,
 }
 
 async fn pay(
@@ -313,10 +315,10 @@ async fn pay(
 ) -> Answer {
     let run = async {
         let account = visitor.account()?;
-        let PayBody { method } = parse(&body)?;
+        let PayBody { method, token } = parse(&body)?;
         let key = key(&headers)?.ok_or(Refusal::NoIdempotencyKey)?;
         let hold = HoldId::parse(&hold).ok_or(Refusal::NoSuch)?;
-        desk.pay(account, &hold, &key, &method).await
+        desk.pay(account, &hold, &key, &method, token).await
     };
     let paid = run.await.map_err(|e| No(e, visitor.lang))?;
     let status = if paid.repeated { StatusCode::OK } else { StatusCode::CREATED };

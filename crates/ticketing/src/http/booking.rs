@@ -66,7 +66,7 @@ pub(super) async fn pay(
         let account = visitor.account()?;
         fields.check(&desk, &visitor, &headers)?;
         let hold = HoldId::parse(&hold).ok_or(Refusal::NoSuch)?;
-        match desk.pay(account, &hold, &IdempotencyKey::of_hold(&hold), fields.get("method")).await {
+        match desk.pay(account, &hold, &IdempotencyKey::of_hold(&hold), fields.get("method"), None).await {
             Ok(paid) => Ok(Answer::Goto(format!("/bookings/{}", paid.booking.no))),
             Err(no @ Refusal::Payment(_)) => {
                 let open = desk.open_hold(account, &hold).await?;

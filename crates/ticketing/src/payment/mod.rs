@@ -4,12 +4,14 @@
 //! that the same key is asked for again. What nobody answered is [`PaymentError::Unknown`]: neither charged nor not
 //! charged, until the provider is asked what became of it ([`settle`]).
 
+pub mod assurance;
 pub mod settle;
 pub mod toss;
 pub mod wire;
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
+pub use assurance::Assurance;
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
 
@@ -104,6 +106,21 @@ pub trait PaymentProvider: Send + Sync {
 
     /// Gives money back; giving back twice with one key gives back once.
     fn refund<'a>(&'a self, refund: &'a Refund) -> BoxFuture<'a, Result<(), PaymentError>>;
+}
+
+/// Who takes money here, and what must be said before.
+pub struct Till {
+    /// Who takes it.
+    pub provider: Arc<dyn PaymentProvider>,
+    /// Who is asked before real money is taken, if anybody.
+    pub assurance: Option<Assurance>,
+}
+
+impl fmt::Debug for Till {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let asks = self.assurance.is_some();
+        f.debug_struct("Till").field("provider", &self.provider.name()).field("asks", &asks).finish()
+    }
 }
 
 /// Takes no money at all, in every way in which a provider can behave:

@@ -30,6 +30,13 @@ impl IntentState {
             IntentState::Closed => "closed",
         }
     }
+
+    /// The state with this word.
+    pub fn from_word(word: &str) -> Option<IntentState> {
+        [IntentState::Open, IntentState::Booked, IntentState::Refunding, IntentState::Closed]
+            .into_iter()
+            .find(|state| state.word() == word)
+    }
 }
 
 /// What is known of the hold that the money was for.
@@ -58,8 +65,8 @@ pub enum Next {
     Close,
 }
 
-/// A payment under way is left to whoever began it for so long.
-pub const PATIENCE_MS: u64 = 30_000;
+/// A payment under way is left to whoever began it for so long: longer than everything that they may wait for.
+pub const PATIENCE_MS: u64 = 90_000;
 
 /// Decides an intent of `age_ms`. `fate` is what the provider says; none if it did not answer.
 pub fn next(state: IntentState, age_ms: u64, hold: HoldFate, fate: Option<&Fate>) -> Next {

@@ -85,13 +85,15 @@ impl Store {
         .await
     }
 
-    /// Money that is owed since before `before_ms`, the oldest first: which booking, and what to give back.
-    pub async fn owed(&self, before_ms: u64) -> Answer<Vec<(u64, Refund)>> {
+    /// Money that is owed through a provider since before `before_ms`, the oldest first: which booking, and what to give
+    /// back.
+    pub async fn owed(&self, provider: &'static str, before_ms: u64) -> Answer<Vec<(u64, Refund)>> {
         let sql = format!(
             "SELECT x.booking_id, x.refund_won, p.provider_ref FROM cancellations x \
              JOIN payments p ON p.booking_id = x.booking_id WHERE x.state = 'owed' AND x.created_at <= {} \
-             ORDER BY x.created_at LIMIT 100",
-            moment(before_ms)
+             AND p.provider = {} ORDER BY x.created_at LIMIT 100",
+            moment(before_ms),
+            quoted(provider)
         );
         self.run(move |conn| {
             let sql = sql.clone();

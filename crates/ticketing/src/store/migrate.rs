@@ -34,6 +34,7 @@ const MIGRATIONS: &[(u32, &str, Step)] = &[
     (5, "cancellations", Step::Sql(include_str!("migrations/0005_cancellations.sql"))),
     (6, "accounts", Step::Sql(include_str!("migrations/0006_accounts.sql"))),
     (7, "organisers", Step::Sql(include_str!("migrations/0007_organisers.sql"))),
+    (8, "intents", Step::Sql(include_str!("migrations/0008_intents.sql"))),
 ];
 
 /// Halls of this size get a waiting room for every sale that is yet to open.

@@ -7,6 +7,7 @@
 )]
 
 mod accounts;
+mod money;
 mod organiser;
 mod pages;
 mod promises;

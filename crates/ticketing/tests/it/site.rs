@@ -25,6 +25,7 @@ use ticketing::{
     clock::Clock,
     desk::{Desk, Post},
     mail::Mailer,
+    payment::Till,
     store::Store,
 };
 use tokio::net::TcpListener;
@@ -94,21 +95,29 @@ impl Site {
 
     /// Another box office over the same database.
     pub(crate) async fn instance(&self) -> SocketAddr {
-        self.start(false).await
+        self.start(false, None).await
+    }
+
+    /// One that takes real money, once it is ready.
+    pub(crate) async fn with_till(&self, till: Till) -> SocketAddr {
+        self.ready(self.start(false, Some(till)).await).await
     }
 
     /// One that sends letters, into [`Site::letters`]; once it is ready.
     pub(crate) async fn postman(&self) -> SocketAddr {
-        self.ready(self.start(true).await).await
+        self.ready(self.start(true, None).await).await
     }
 
-    async fn start(&self, letters: bool) -> SocketAddr {
+    async fn start(&self, letters: bool, till: Option<Till>) -> SocketAddr {
         let url = format!("mysql://ticketing@{}/ticketing", self.database.address());
         let password = Secret::new(Scratch::APPLICATION_PASSWORD);
         let store = Store::open(&url, Some(&password), self.clock.clone(), self.shutdown.clone()).unwrap();
-        let desk = Desk::new(store, Secret::new("a key that all instances share"), self.clock.clone())
+        let mut desk = Desk::new(store, Secret::new("a key that all instances share"), self.clock.clone())
             .unwrap()
             .with_organisers(["organiser@example.com".to_owned()]);
+        if let Some(till) = till {
+            desk = desk.with_till(till);
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         if letters {

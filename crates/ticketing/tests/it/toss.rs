@@ -20,18 +20,20 @@ use tokio::net::TcpListener;
 
 /// What the provider knows.
 #[derive(Default)]
-struct Shop {
+pub(crate) struct Shop {
+    /// Where it is.
+    address: String,
     /// Payments by order.
     payments: HashMap<String, Value>,
     /// Answers by idempotency key.
     answers: HashMap<String, (StatusCode, Value)>,
-    captured_won: u64,
-    returned_won: u64,
+    pub(crate) captured_won: u64,
+    pub(crate) returned_won: u64,
     /// Takes the money and then does not answer.
-    silent: bool,
+    pub(crate) silent: bool,
 }
 
-type Shared = Arc<Mutex<Shop>>;
+pub(crate) type Shared = Arc<Mutex<Shop>>;
 
 fn no(status: StatusCode, code: &str) -> (StatusCode, Value) {
     (status, json!({ "code": code, "message": "…" }))
@@ -97,7 +99,7 @@ async fn cancel(
     (answer.0, Json(answer.1))
 }
 
-async fn provider() -> (Shared, Toss<HttpWire>) {
+pub(crate) async fn provider() -> (Shared, Toss<HttpWire>) {
     let shop = Shared::default();
     let router = Router::new()
         .route("/v1/payments/confirm", post(confirm))
@@ -107,8 +109,15 @@ async fn provider() -> (Shared, Toss<HttpWire>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let wire = HttpWire::new(&address, Path::new("/nowhere")).unwrap();
-    (shop, Toss::new(Secret::new("sk_test"), wire))
+    shop.lock().unwrap().address = address;
+    let toss = client_of(&shop);
+    (shop, toss)
+}
+
+/// Another shop of ours at the same provider.
+pub(crate) fn client_of(shop: &Shared) -> Toss<HttpWire> {
+    let wire = HttpWire::new(&shop.lock().unwrap().address, Path::new("/nowhere")).unwrap();
+    Toss::new(Secret::new("sk_test"), wire)
 }
 
 fn charge(token: &str, key: &str) -> Charge {

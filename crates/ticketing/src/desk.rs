@@ -305,7 +305,7 @@ impl Desk {
             token,
         };
         // No connection is held here: a provider may take seconds.
-        let (capture, intent) = self.take_money(charge.clone(), performance, hold, key).await?;
+        let (capture, intent) = self.take_money(charge.clone(), due.performance, hold, key).await?;
         let now_ms = self.clock.now_ms();
         let new = NewBooking {
             id: row_id(now_ms),

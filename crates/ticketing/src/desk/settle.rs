@@ -220,7 +220,7 @@ impl Settler {
             }
         };
         let (held, booked) =
-            self.store.before_payment(intent.charge.account, &intent.hold, &intent.key).await?;
+            self.store.around_payment(intent.charge.account, &intent.hold, &intent.key).await?;
         let claims = held.map(|(_, claims)| claims).unwrap_or_default();
         let age_ms = self.clock.now_ms().saturating_sub(intent.asked_ms);
         let hold = fate_of_hold(intent.charge.account, &claims, booked.as_ref());
@@ -244,7 +244,7 @@ impl Settler {
         capture: Capture,
     ) -> Result<(), StoreError> {
         let new = new_booking(intent, seat_count, payments.name(), &capture, self.clock.now_ms());
-        match self.inventory.ask(intent.performance, Request::Sell(new)).await {
+        match self.inventory.ask(Request::Sell(new)).await {
             Ok(Outcome::Sold(booking) | Outcome::SoldBefore(booking)) => {
                 tracing::info!(
                     booking = booking.no.as_str(),

@@ -157,6 +157,34 @@ impl Store {
         .await
     }
 
+    /// The hold that a payment was for, and the booking that its key made.
+    pub async fn around_payment(
+        &self,
+        account: u64,
+        hold: &HoldId,
+        key: &IdempotencyKey,
+    ) -> Answer<(Option<(u32, Vec<Claim>)>, Option<Booked>)> {
+        let sql = format!(
+            "{}; {}",
+            hold_sql(hold),
+            booking_sql(&format!(
+                "b.account_id = {account} AND b.idempotency_key = {}",
+                quoted(key.as_str())
+            ))
+        );
+        self.run(move |conn| {
+            let sql = sql.clone();
+            Box::pin(async move {
+                let mut answers = conn.query_iter(sql).await?;
+                let claims: Vec<Row> = answers.collect().await?;
+                let bookings: Vec<Row> = answers.collect().await?;
+                answers.drop_result().await?;
+                Ok((hold_rows(claims), booked_rows(bookings).pop()))
+            })
+        })
+        .await
+    }
+
     /// The bookings of an account, newest first.
     pub async fn bookings_of(&self, account: u64) -> Answer<Vec<Booked>> {
         self.bookings(booking_sql(&format!("b.account_id = {account}"))).await

@@ -101,7 +101,7 @@ async fn pay(visitor: &Visitor, hold: &Value, key: &str, token: &str) -> Answer 
 async fn money_is_taken_after_its_record_is_safe_and_never_before() {
     let bed = Bed::new().await;
     let visitor = Visitor::signed_up(bed.instance(&bed.url).await).await;
-    let hold = visitor.hold(ARENA, "", &["F1-1-1", "F1-1-2"]).await.json();
+    let hold = visitor.hold(ARENA, "", &["F3-1-1", "F3-1-2"]).await.json();
 
     bed.keeper.unsafe_now.store(true, Ordering::Relaxed);
     let refused = pay(&visitor, &hold, "a", "tgen_1").await;
@@ -119,10 +119,11 @@ async fn money_is_taken_after_its_record_is_safe_and_never_before() {
     assert_eq!(numbers, [0, 1], "each attempt sends its own note back; a finished payment asks nothing");
 
     // Nobody there to ask, or a wrong token: no money.
-    for ask in ["http://127.0.0.1:1/v1/barrier".to_owned(), format!("{}/elsewhere", bed.url)] {
+    let nobody = "http://127.0.0.1:1/v1/barrier".to_owned();
+    for (seat, ask) in [("F3-2-1", nobody), ("F3-2-2", format!("{}/elsewhere", bed.url))] {
         let other = Visitor { at: bed.instance(&ask).await, ..visitor.clone() };
-        let hold = other.hold(ARENA, "", &[&format!("F1-2-{}", ask.len() % 7 + 1)]).await.json();
-        assert_eq!(pay(&other, &hold, &format!("b{}", ask.len()), "tgen_2").await.status, 503, "{ask}");
+        let hold = other.hold(ARENA, "", &[seat]).await.json();
+        assert_eq!(pay(&other, &hold, seat, "tgen_2").await.status, 503, "{ask}");
     }
     assert_eq!(bed.captured_won(), hold["amount_won"].as_u64().unwrap());
 }
@@ -131,12 +132,12 @@ async fn money_is_taken_after_its_record_is_safe_and_never_before() {
 async fn a_declined_card_ends_the_key_and_leaves_the_seats() {
     let bed = Bed::new().await;
     let visitor = Visitor::signed_up(bed.instance(&bed.url).await).await;
-    let hold = visitor.hold(ARENA, "", &["F1-1-1"]).await.json();
+    let hold = visitor.hold(ARENA, "", &["F3-1-1"]).await.json();
     for _ in 0..2 {
         assert_eq!(pay(&visitor, &hold, "a", "declined").await.status, 402);
     }
     assert_eq!(bed.intents("closed").await, 1);
-    let other = visitor.hold(ARENA, "", &["F1-1-2"]).await.json();
+    let other = visitor.hold(ARENA, "", &["F3-1-2"]).await.json();
     let reused = pay(&visitor, &other, "a", "tgen_1").await;
     assert_eq!((reused.status, bed.captured_won()), (400, 0), "a key is one payment's: {reused:?}");
     assert_eq!(pay(&visitor, &hold, "b", "tgen_1").await.status, 201, "another card, another key");
@@ -163,7 +164,7 @@ async fn left_in_the_middle(bed: &Bed, visitor: &Visitor, seat: &str, key: &str)
 async fn a_payment_left_in_the_middle_becomes_a_booking() {
     let bed = Bed::new().await;
     let visitor = Visitor::signed_up(bed.instance(&bed.url).await).await;
-    let hold = left_in_the_middle(&bed, &visitor, "F1-1-1", "a").await;
+    let hold = left_in_the_middle(&bed, &visitor, "F3-1-1", "a").await;
     assert_eq!((bed.bookings().await, bed.intents("open").await), (0, 1));
     bed.site.clock.advance(91_000);
     until("the booking is made", || async { bed.intents("booked").await == 1 }).await;
@@ -178,7 +179,7 @@ async fn a_payment_left_in_the_middle_becomes_a_booking() {
 async fn a_payment_whose_seats_are_gone_is_given_back() {
     let bed = Bed::new().await;
     let visitor = Visitor::signed_up(bed.instance(&bed.url).await).await;
-    let hold = left_in_the_middle(&bed, &visitor, "F1-1-1", "a").await;
+    let hold = left_in_the_middle(&bed, &visitor, "F3-1-1", "a").await;
     // The hold runs out before anybody looks.
     bed.site.clock.advance(7 * 60_000 + 1_000);
     until("the money is back", || async { bed.intents("closed").await == 1 }).await;
@@ -187,7 +188,7 @@ async fn a_payment_whose_seats_are_gone_is_given_back() {
     assert_eq!((late.status, late.json()["error"].as_str()), (409, Some("hold_expired")));
     // What was never taken is closed, and nothing is given back for it.
     bed.keeper.unsafe_now.store(true, Ordering::Relaxed);
-    let hold = visitor.hold(ARENA, "", &["F1-1-3"]).await.json();
+    let hold = visitor.hold(ARENA, "", &["F3-1-3"]).await.json();
     assert_eq!(pay(&visitor, &hold, "c", "tgen_c").await.status, 503);
     bed.site.clock.advance(91_000);
     until("it is closed", || async { bed.intents("closed").await == 2 }).await;

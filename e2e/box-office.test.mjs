@@ -228,6 +228,7 @@ async function organises(browser, stand) {
   await look("door-list");
   await page.goto("/organiser/staff");
   await look("staff");
+  await puts_on_sale(page, look);
 
   await page.goto(`/door/${id}`);
   const verdict = page.locator("#verdict");
@@ -261,6 +262,59 @@ async function organises(browser, stand) {
   assert.equal(await page.getByRole("button", { name: "Let in" }).count(), 0, "all three are in");
   assert.deepEqual(wrong().filter((line) => !/ERR_INTERNET_DISCONNECTED/.test(line)), [], "what is wrong with the pages");
   await context.close();
+}
+
+/** A hall with a fault, mended; a show; a performance; a guest's seat. */
+async function puts_on_sale(page, look) {
+  await page.goto("/organiser/halls");
+  await look("halls");
+  await page.getByLabel("Name (Korean)").fill("작은 등대");
+  await page.getByLabel("Name (English)").fill("Little Lighthouse");
+  const seats = page.getByLabel("Seats (CSV)");
+  const good = await seats.inputValue();
+  await seats.fill(good.replace("A2,,,,,2,14", "A2,,,,,3,many"));
+  await page.getByRole("button", { name: "Take this hall" }).click();
+  assert.deepEqual((await page.locator("#faults strong").allInnerTexts()).map((t) => t.trim()), ["Line 5 · row", "Line 5 · seats"]);
+  await look("hall-faults", { dark: true });
+  await page.getByLabel("Seats (CSV)").fill(good);
+  await page.getByRole("button", { name: "Take this hall" }).click();
+  await page.getByRole("status").waitFor();
+
+  await page.goto("/organiser/programme");
+  const form = page.locator("form[action='/organiser/shows']");
+  const texts = { title: "밤바다 Night Sea", tagline: "등대 아래 Below the light", about: "바다 이야기 A tale of the sea", cast: "문해준 Moon Haejun" };
+  for (const [name, text] of Object.entries(texts)) {
+    const at = text.search(/[A-Z]/);
+    await form.locator(`[name=${name}_ko]`).fill(text.slice(0, at).trim());
+    await form.locator(`[name=${name}_en]`).fill(text.slice(at));
+  }
+  for (const [name, value] of [["slug", "night-sea"], ["runtime_min", "100"], ["age_min", "8"], ["price_VIP", "66,000"], ["price_R", "55000"], ["price_S", "44000"]]) {
+    await form.locator(`[name=${name}]`).fill(value);
+  }
+  await look("programme", { dark: true });
+  await form.getByRole("button").click();
+  await page.getByRole("status").waitFor();
+  const soon = (days) => new Date(Date.now() + days * 86_400_000 + 9 * 3_600_000).toISOString().slice(0, 16);
+  const sale = page.locator("form[action='/organiser/performances']");
+  await sale.locator("[name=hall]").selectOption({ label: "Little Lighthouse (64)" });
+  await sale.locator("[name=starts]").fill(soon(9));
+  await sale.locator("[name=sale_opens]").fill(soon(-1));
+  await sale.getByRole("button").click();
+  await page.getByRole("status").waitFor();
+  await page.getByRole("link", { name: /^Guests: Night Sea/ }).click();
+  await page.getByLabel("Seats (section-row-number)").fill("A1-1-1 A1-1-2");
+  await page.getByLabel("For whom?").fill("The cast's family");
+  await page.getByRole("button", { name: "Keep them back" }).click();
+  await page.getByRole("button", { name: /^Sell it/ }).first().waitFor();
+  await look("guests");
+  await page.goto("/shows/night-sea");
+  await page.getByRole("link", { name: "Book", exact: true }).first().click();
+  await page.locator(".sections a").first().waitFor();
+  await look("own-hall", { dark: true });
+  await page.locator(".sections a").first().click();
+  await page.locator("#plan .seat.free").first().waitFor();
+  assert.equal(await page.locator("#plan .seat.taken").count(), 2, "the guests' seats");
+  await look("own-seats");
 }
 
 async function without_scripts(browser, stand) {

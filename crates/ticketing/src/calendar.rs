@@ -117,6 +117,30 @@ pub fn iso(at_ms: u64) -> String {
     format!("{}Z", sql(at_ms).replacen(' ', "T", 1))
 }
 
+/// The moment that a form's `datetime-local` field says in Korean time: `2026-12-24T19:30`.
+pub fn from_form(text: &str) -> Option<u64> {
+    let (date, time) = text.trim().split_once('T')?;
+    let mut date = date.split('-').map(|n| n.parse::<u64>().ok());
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let mut time = time.split(':').map(|n| n.parse::<u64>().ok());
+    let (hour, minute) = (time.next()??, time.next()??);
+    if !(1970..=2200).contains(&year)
+        || !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+        || hour > 23
+        || minute > 59
+    {
+        return None;
+    }
+    // Years that begin in March end with the leap day.
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719_468;
+    let at_ms = on_korean_day(days, hour, minute);
+    // The 30th of February is another day: not what was meant.
+    let c = korea(at_ms);
+    ((c.year, c.month, c.day) == (year, month, day)).then_some(at_ms)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +153,27 @@ mod tests {
         assert_eq!(date_time(Lang::En, at), "Thu 24 Dec 2026, 19:30");
         assert_eq!(on_korean_day(korean_day(at), 19, 30), at);
         assert_eq!(iso(at), "2026-12-24T10:30:00.000Z");
+    }
+
+    #[test]
+    fn a_form_says_korean_time() {
+        assert_eq!(from_form("2026-12-24T19:30"), Some(1_798_108_200_000));
+        for (day, has) in [
+            ("2024-02-29", true),
+            ("2026-02-29", false),
+            ("2026-02-30", false),
+            ("2026-12-31", true),
+            ("2027-01-01", true),
+        ] {
+            let at = from_form(&format!("{day}T09:05"));
+            assert_eq!(at.is_some(), has, "{day}");
+            assert!(at.is_none_or(|at| (time(at), korea(at).minute) == ("09:05".into(), 5)), "{day}");
+        }
+        for odd in
+            ["", "2026-12-24", "2026-13-01T00:00", "2026-12-24T24:00", "T", "2026-12-24T19", "0-0-0T0:0"]
+        {
+            assert_eq!(from_form(odd), None, "{odd}");
+        }
     }
 
     #[test]

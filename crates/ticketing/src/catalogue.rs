@@ -124,6 +124,10 @@ pub struct Grade {
     pub price_won: u32,
 }
 
+/// The grades that there are, dearest first: word, name in Korean, name in English. A show prices some of them.
+pub const GRADES: [(&str, &str, &str); 4] =
+    [("VIP", "VIP석", "VIP"), ("R", "R석", "R"), ("S", "S석", "S"), ("A", "A석", "A")];
+
 /// A hall.
 #[derive(Clone, Debug)]
 pub struct Hall {

@@ -30,6 +30,7 @@ mod account;
 mod cancel;
 mod organiser;
 mod post;
+mod programme;
 mod queue;
 mod sessions;
 mod settle;
@@ -38,6 +39,7 @@ mod tickets;
 pub use cancel::Terms;
 pub use organiser::{Report, Shown, Verdict};
 pub use post::Post;
+pub use programme::HallRefusal;
 pub use sessions::Sessions;
 
 /// How often a lost race is run again before we say that there is no time for it now.

@@ -19,6 +19,7 @@ pub mod config;
 pub mod desk;
 pub mod discount;
 pub mod fixture;
+pub mod hall_csv;
 pub mod http;
 pub mod ids;
 pub mod inventory;

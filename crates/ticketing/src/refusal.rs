@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 
 use crate::{
     booking::{HoldRefusal, PayRefusal},
+    catalogue::Text,
     lang::{Lang, won},
     password::PASSWORD_MIN,
     payment::PaymentError,
@@ -65,6 +66,8 @@ pub enum Refusal {
     Pay(PayRefusal),
     /// Money was not taken.
     Payment(PaymentError),
+    /// What an organiser wrote cannot be taken; this says what to mend.
+    Mend(Text),
     /// The waiting room comes first.
     Queue(QueueRefusal),
 }
@@ -149,6 +152,7 @@ impl Refusal {
             Refusal::Payment(PaymentError::UnknownMethod(_)) => "unknown_payment_method",
             Refusal::Payment(PaymentError::Unknown(_)) => "payment_unknown",
             Refusal::Payment(PaymentError::Misconfigured(_)) => "payment_unavailable",
+            Refusal::Mend(_) => "invalid_programme",
             Refusal::Queue(QueueRefusal::Closed) => "queue_closed",
             Refusal::Queue(QueueRefusal::Drawing) => "queue_drawing",
             Refusal::Queue(QueueRefusal::NotCalled) => "queue_not_called",
@@ -171,6 +175,7 @@ impl Refusal {
             Refusal::Odd(_)
             | Refusal::NoIdempotencyKey
             | Refusal::OddSeats
+            | Refusal::Mend(_)
             | Refusal::Payment(PaymentError::UnknownMethod(_)) => StatusCode::BAD_REQUEST,
             Refusal::Payment(PaymentError::Declined) => StatusCode::PAYMENT_REQUIRED,
             Refusal::Payment(PaymentError::Unknown(_)) => StatusCode::GATEWAY_TIMEOUT,
@@ -306,6 +311,7 @@ impl Refusal {
                 "지금은 이 수단으로 결제할 수 없어요. 좌석은 그대로예요. 다른 수단을 골라 주세요.",
                 "This way of paying does not work right now. Your seats are still held; please choose another.",
             ),
+            Refusal::Mend(what) => what.in_lang(lang),
             Refusal::Queue(QueueRefusal::Closed) => lang.pick(
                 "대기실은 예매 30분 전에 열려요. 미리 들어오신 분들은 무작위로 순번을 받아요.",
                 "The waiting room opens 30 minutes before the sale. Whoever is there early gets a random number.",

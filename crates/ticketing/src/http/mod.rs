@@ -11,6 +11,7 @@ mod home;
 mod live;
 mod organiser;
 mod profile;
+mod programme;
 mod queue;
 mod seats;
 mod show;
@@ -54,7 +55,12 @@ pub fn router(desk: Desk) -> Router {
         .route("/my", get(booking::mine))
         .route("/organiser", get(organiser::list))
         .route("/organiser/staff", get(organiser::staff).post(organiser::set_role))
+        .route("/organiser/halls", get(programme::halls).post(programme::add_hall))
+        .route("/organiser/programme", get(programme::programme))
+        .route("/organiser/shows", post(programme::add_show).get(programme::programme))
+        .route("/organiser/performances", post(programme::add_performance).get(programme::programme))
         .route("/organiser/performances/{id}", get(organiser::report))
+        .route("/organiser/performances/{id}/guests", get(programme::guests).post(programme::keep_back))
         .route("/organiser/performances/{id}/bookings.csv", get(organiser::csv))
         .route("/organiser/performances/{id}/door-list", get(organiser::door_list))
         .route("/door", get(door::list))

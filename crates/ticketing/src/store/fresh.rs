@@ -18,6 +18,11 @@ impl<T> Fresh<T> {
         Fresh { slot: Mutex::new(None), valid_ms }
     }
 
+    /// What was read lately is out of date.
+    pub(super) async fn forget(&self) {
+        *self.slot.lock().await = None;
+    }
+
     /// What was read lately, or what `read` reads now.
     pub(super) async fn get(
         &self,

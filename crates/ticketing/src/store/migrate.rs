@@ -11,7 +11,7 @@ use super::{
     sql::{as_ms, moment, quoted},
 };
 use crate::{
-    fixture,
+    fixture::{self, ROOM_FROM_SEATS},
     queue::{Sale, draw::Seed},
 };
 
@@ -35,10 +35,8 @@ const MIGRATIONS: &[(u32, &str, Step)] = &[
     (6, "accounts", Step::Sql(include_str!("migrations/0006_accounts.sql"))),
     (7, "organisers", Step::Sql(include_str!("migrations/0007_organisers.sql"))),
     (8, "intents", Step::Sql(include_str!("migrations/0008_intents.sql"))),
+    (9, "guests", Step::Sql(include_str!("migrations/0009_guests.sql"))),
 ];
-
-/// Halls of this size get a waiting room for every sale that is yet to open.
-const ROOM_FROM_SEATS: u32 = 2_500;
 
 /// Runs what has not been run.
 pub(crate) async fn run(conn: &mut Conn, now_ms: u64) -> Result<()> {

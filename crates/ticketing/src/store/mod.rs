@@ -17,6 +17,7 @@ pub(crate) mod migrate;
 mod organiser;
 mod outbox;
 mod pool;
+mod programme;
 mod queue;
 mod sql;
 
@@ -27,6 +28,7 @@ pub use intent::Intent;
 pub use organiser::{Audited, Line, Sales};
 pub use outbox::Due;
 pub use pool::Store;
+pub use programme::{Kept, NewPerformance, NewShow};
 pub use queue::{Inside, Joined, Joining};
 
 /// Why an operation did not happen.

@@ -235,7 +235,7 @@ impl Store {
     }
 }
 
-fn audit_sql(by: u64, what: &str, detail: &str, now_ms: u64) -> String {
+pub(super) fn audit_sql(by: u64, what: &str, detail: &str, now_ms: u64) -> String {
     let detail: String = detail.chars().take(400).collect();
     format!(
         "INSERT INTO audit_log (id, account_id, what, detail, created_at) VALUES ({}, {by}, {}, {}, {})",

@@ -11,6 +11,7 @@ pub(crate) mod organiser;
 mod part;
 pub(crate) mod poster;
 pub(crate) mod profile;
+pub(crate) mod programme;
 mod qr;
 pub(crate) mod queue;
 pub(crate) mod seats;

@@ -45,9 +45,11 @@ pub(crate) fn list(frame: &Frame<'_>, catalogue: &Catalogue, sales: &BTreeMap<u3
     page(frame, title, body)
 }
 
-fn tabs(frame: &Frame<'_>, here: &str) -> Markup {
+pub(super) fn tabs(frame: &Frame<'_>, here: &str) -> Markup {
     let tabs = [
         ("/organiser", frame.t("판매 현황", "Sales")),
+        ("/organiser/programme", frame.t("공연과 회차", "Programme")),
+        ("/organiser/halls", frame.t("공연장", "Halls")),
         ("/organiser/staff", frame.t("담당자와 기록", "Staff and log")),
         ("/door", frame.t("입장 확인", "Check-in")),
     ];
@@ -92,6 +94,7 @@ pub(crate) fn report(frame: &Frame<'_>, event: &Event<'_>, report: &Report) -> M
             p.row {
                 a.button href=(format!("/organiser/performances/{}/bookings.csv", p.id)) { (frame.t("CSV로 내려받기", "Download as CSV")) }
                 a.plain href=(format!("/organiser/performances/{}/door-list", p.id)) { (frame.t("입장 명단", "Door list")) }
+                a.plain href=(format!("/organiser/performances/{}/guests", p.id)) { (frame.t("초대석", "Guests")) }
             }
             (bookings(frame, event, report))
         }

@@ -10,6 +10,7 @@ mod accounts;
 mod money;
 mod organiser;
 mod pages;
+mod programme;
 mod promises;
 mod refusing;
 mod seats;

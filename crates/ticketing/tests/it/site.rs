@@ -167,6 +167,12 @@ impl Site {
     }
 }
 
+/// A form's value as a browser sends it.
+fn encoded(value: &str) -> String {
+    let one = |b: u8| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") };
+    value.bytes().map(one).collect()
+}
+
 /// Asks again until it is so.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
     let began = Boot::now();
@@ -264,7 +270,7 @@ impl Visitor {
             page.text.split("name=\"token\" value=\"").nth(1).unwrap_or("").split('"').next().unwrap();
         let mut body = format!("token={token}");
         for (name, value) in fields {
-            body.push_str(&format!("&{name}={}", value.replace('@', "%40").replace(' ', "+")));
+            body.push_str(&format!("&{name}={}", encoded(value)));
         }
         self.send("POST", path, &[("content-type", "application/x-www-form-urlencoded")], body).await
     }

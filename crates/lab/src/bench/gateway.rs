@@ -141,7 +141,7 @@ pub async fn idle(
     ours: PathBuf,
     talk: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Idle, Aborted> {
-    let place = Place::take(true).map_err(Aborted::from)?;
+    let place = Place::take(true, 2).map_err(Aborted::from)?;
     settled(&place, crowd::idle(connections, &place, ours, talk).await, talk)
 }
 
@@ -152,7 +152,7 @@ pub async fn slow_loris(
     ours: PathBuf,
     talk: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<SlowLoris, Aborted> {
-    let place = Place::take(true).map_err(Aborted::from)?;
+    let place = Place::take(true, 2).map_err(Aborted::from)?;
     settled(&place, crowd::slow_loris(connections, &config, &place, ours, talk).await, talk)
 }
 
@@ -164,7 +164,7 @@ pub async fn disturbed(
     tell: impl Fn(&Disturbed),
     talk: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<(), Aborted> {
-    let place = Place::take(true).map_err(Aborted::from)?;
+    let place = Place::take(true, 2).map_err(Aborted::from)?;
     settled(&place, disturb::run(&config, &place, ours, tell, talk).await, talk)
 }
 
@@ -188,7 +188,7 @@ pub async fn run(
     tell: impl Fn(&Line),
     talk: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Summary, Aborted> {
-    let place = Place::take(true).map_err(Aborted::from)?;
+    let place = Place::take(true, 1).map_err(Aborted::from)?;
     let lines = settled(&place, measure(&config, &place, ours, tell, talk).await, talk)?;
     Ok(Summary::of(&lines))
 }
@@ -200,7 +200,7 @@ async fn measure(
     tell: impl Fn(&Line),
     talk: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Vec<Line>, String> {
-    let origins = [place.origin(0).await?, place.origin(1).await?];
+    let origins = place.application().await?;
     let _agent = place.agent().await?;
     let mut proxies = Vec::new();
     for proxy in Proxy::ALL {

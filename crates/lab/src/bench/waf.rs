@@ -85,7 +85,7 @@ pub async fn run(
     talk: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Summary, Aborted> {
     // Nothing is held: what the gate waits for is no work of a WAF's.
-    let place = Place::take(false).map_err(Aborted::from)?;
+    let place = Place::take(false, 1).map_err(Aborted::from)?;
     let lines = settled(&place, measure(&config, &place, ours, tell, talk).await, talk)?;
     Ok(Summary::of(&lines))
 }
@@ -97,7 +97,7 @@ async fn measure(
     tell: impl Fn(&Line),
     talk: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Vec<Line>, String> {
-    let origins = [place.origin(0).await?, place.origin(1).await?];
+    let origins = place.application().await?;
     let _agent = place.agent().await?;
     let mut proxies: Vec<Running> = Vec::new();
     for proxy in PROXIES {

@@ -175,17 +175,17 @@ async fn drip(at: std::net::SocketAddr) -> std::io::Result<()> {
     }
 }
 
-type Started = (super::place::Agent, [Running; 2], Running);
+type Started = (super::place::Agent, Vec<Running>, Running);
 
 /// Our gateway, alone, with its application.
 pub(super) async fn start(place: &Place, ours: PathBuf) -> Result<Started, String> {
-    let origins = [place.origin(0).await?, place.origin(1).await?];
+    let origins = place.application().await?;
     let agent = place.agent().await?;
     let proxy = place.proxy(Proxy::Ours, Some(Command::new(ours))).await?;
     Ok((agent, origins, proxy))
 }
 
-pub(super) async fn end(proxy: Running, origins: [Running; 2]) -> Result<(), String> {
+pub(super) async fn end(proxy: Running, origins: Vec<Running>) -> Result<(), String> {
     proxy.end().await?;
     for origin in origins {
         origin.end().await?;

@@ -79,6 +79,7 @@ pub(in crate::bench) struct Place {
     folder: PathBuf,
     token: Secret,
     gate: bool,
+    instances: u8,
 }
 
 /// A process that answers. It dies with this value.
@@ -98,15 +99,17 @@ impl Drop for Agent {
 }
 
 impl Place {
-    /// `gate`: whether our gateway holds what is written. What its agent is here answers no barrier.
-    pub(in crate::bench) fn take(gate: bool) -> Result<Place, String> {
+    /// `gate`: whether our gateway holds what is written. What its agent is here answers no barrier. `instances` of the
+    /// application: one where proxies are compared, since the peers' configurations know one only. (To wake the second
+    /// of two that have little to do takes the proxy more CPU than to write to one that is busy.)
+    pub(in crate::bench) fn take(gate: bool, instances: u8) -> Result<Place, String> {
         let number = lab_number::claim().map_err(|e| e.to_string())?;
         let folder = PathBuf::from(format!("/var/tmp/ghostlight-bench-gateway-{}", std::process::id()));
         let large = "seat A1 ".repeat(LARGE_BYTES / 8);
         let made =
             fs::create_dir_all(folder.join("www")).and_then(|()| fs::write(folder.join("www/64k"), large));
         made.map_err(|e| format!("{}: {e}", folder.display()))?;
-        let place = Place { number, folder, token: Secret::random(), gate };
+        let place = Place { number, folder, token: Secret::random(), gate, instances };
         place.certify()?;
         Ok(place)
     }
@@ -153,11 +156,12 @@ impl Place {
     /// Writes a configuration into the folder.
     fn write(&self, name: &str, template: &str, listen: SocketAddr) -> Result<PathBuf, String> {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let targets: Vec<_> = (0..self.instances).map(|n| format!("\"{}\"", self.target(n))).collect();
         let text = template
             .replace("{folder}", &self.folder.display().to_string())
             .replace("{workers}", &workers.to_string())
             .replace("{origin}", &listen_of(name, listen, self.target(0)).to_string())
-            .replace("{targets}", &format!("\"{}\", \"{}\"", self.target(0), self.target(1)))
+            .replace("{targets}", &targets.join(", "))
             .replace("{secure}", &secure(listen).to_string())
             .replace("{gate}", if self.gate { "true" } else { "false" })
             .replace("{agent}", &self.at(3, 7_100).to_string())
@@ -178,8 +182,17 @@ impl Place {
         self.at(9 + n, 8_080)
     }
 
-    /// An instance of the application: 0 or 1. The peers know the first only.
-    pub(in crate::bench) async fn origin(&self, n: u8) -> Result<Running, String> {
+    /// All instances of the application.
+    pub(in crate::bench) async fn application(&self) -> Result<Vec<Running>, String> {
+        let mut all = Vec::new();
+        for n in 0..self.instances {
+            all.push(self.origin(n).await?);
+        }
+        Ok(all)
+    }
+
+    /// An instance of the application.
+    pub(super) async fn origin(&self, n: u8) -> Result<Running, String> {
         let name = name_of(n);
         let address = self.target(n);
         let config = self.write(

@@ -32,15 +32,19 @@ mod organiser;
 mod post;
 mod programme;
 mod queue;
+mod refund;
 mod sessions;
 mod settle;
 mod tickets;
+mod waitlist;
 
 pub use cancel::Terms;
 pub use organiser::{Report, Shown, Verdict};
 pub use post::Post;
 pub use programme::HallRefusal;
+pub use refund::{NOTE_MAX as REFUND_NOTE_MAX, RefundWish, Refundable};
 pub use sessions::Sessions;
+pub use waitlist::Scarce;
 
 /// How often a lost race is run again before we say that there is no time for it now.
 const RACES: usize = 6;
@@ -118,6 +122,7 @@ impl Desk {
         let payments: Arc<dyn PaymentProvider> = Arc::new(TestProvider);
         tokio::spawn(cancel::keep_repaying(store.clone(), Arc::downgrade(&payments), clock.clone()));
         let issuer = Arc::new(Issuer::new(key.expose().as_bytes())?);
+        tokio::spawn(waitlist::keep_offering(store.clone(), clock.clone(), Arc::downgrade(&issuer)));
         Ok(Desk {
             waiting: Waiting::start(store.clone(), clock.clone()),
             live: Live::new(store.clone(), clock.clone()),

@@ -29,6 +29,7 @@ pub mod password;
 pub mod payment;
 pub mod policy;
 pub mod queue;
+pub mod refund;
 pub mod refusal;
 pub mod role;
 pub mod seating;

@@ -70,6 +70,28 @@ pub enum Refusal {
     Mend(Text),
     /// The waiting room comes first.
     Queue(QueueRefusal),
+    /// Nobody can wait for this.
+    Waitlist(WaitRefusal),
+}
+
+/// Why somebody cannot join a waiting list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitRefusal {
+    /// So many seats can be bought now.
+    StillFree,
+    /// Enough people wait.
+    Full,
+    /// It is too late.
+    Ended,
+    /// They are in the line.
+    Already,
+    /// They would have more than they may.
+    Limit {
+        /// How many they may have.
+        limit: u8,
+        /// How many they have already.
+        have: u8,
+    },
 }
 
 /// Why somebody must wait.
@@ -157,6 +179,11 @@ impl Refusal {
             Refusal::Queue(QueueRefusal::Drawing) => "queue_drawing",
             Refusal::Queue(QueueRefusal::NotCalled) => "queue_not_called",
             Refusal::Queue(QueueRefusal::NoTurn) => "turn_required",
+            Refusal::Waitlist(WaitRefusal::StillFree) => "waitlist_seats_free",
+            Refusal::Waitlist(WaitRefusal::Full) => "waitlist_full",
+            Refusal::Waitlist(WaitRefusal::Ended) => "waitlist_ended",
+            Refusal::Waitlist(WaitRefusal::Already) => "waitlist_joined",
+            Refusal::Waitlist(WaitRefusal::Limit { .. }) => "limit_reached",
         }
     }
 
@@ -189,7 +216,8 @@ impl Refusal {
             | Refusal::SaleOver
             | Refusal::Hold(_)
             | Refusal::Pay(_)
-            | Refusal::Queue(_) => StatusCode::CONFLICT,
+            | Refusal::Queue(_)
+            | Refusal::Waitlist(_) => StatusCode::CONFLICT,
         }
     }
 
@@ -282,7 +310,8 @@ impl Refusal {
                 "방금 다른 분이 먼저 선택했어요. 가까운 자리를 찾아볼까요?",
                 "Somebody else was a moment faster. Shall we look for a seat nearby?",
             ),
-            Refusal::Hold(HoldRefusal::LimitReached { limit, have }) => {
+            Refusal::Hold(HoldRefusal::LimitReached { limit, have })
+            | Refusal::Waitlist(WaitRefusal::Limit { limit, have }) => {
                 return match lang {
                     Lang::Ko => format!("한 분이 {limit}매까지 예매할 수 있어요. 지금 {have}매를 가지고 계세요."),
                     Lang::En => format!("Each account may have {limit} tickets. You have {have} now."),
@@ -312,6 +341,21 @@ impl Refusal {
                 "This way of paying does not work right now. Your seats are still held; please choose another.",
             ),
             Refusal::Mend(what) => what.in_lang(lang),
+            Refusal::Waitlist(WaitRefusal::StillFree) => lang.pick(
+                "지금 바로 예매할 수 있는 자리가 있어요. 기다리지 말고 골라 보세요.",
+                "There are seats that you can book right now, without waiting.",
+            ),
+            Refusal::Waitlist(WaitRefusal::Full) => lang.pick(
+                "이 등급은 이미 많은 분이 기다리고 있어요. 다른 등급이나 회차를 골라 볼까요?",
+                "Enough people wait for this grade. Shall we try another one, or another date?",
+            ),
+            Refusal::Waitlist(WaitRefusal::Ended) => lang.pick(
+                "이 회차의 예매대기는 끝났어요. 지금부터 나오는 자리는 누구나 바로 예매할 수 있어요.",
+                "The waiting list of this performance has ended. What comes back now is for everybody.",
+            ),
+            Refusal::Waitlist(WaitRefusal::Already) => {
+                lang.pick("이미 이 등급을 기다리고 계세요.", "You are in the line for this grade already.")
+            }
             Refusal::Queue(QueueRefusal::Closed) => lang.pick(
                 "대기실은 예매 30분 전에 열려요. 미리 들어오신 분들은 무작위로 순번을 받아요.",
                 "The waiting room opens 30 minutes before the sale. Whoever is there early gets a random number.",

@@ -64,7 +64,7 @@ impl Desk {
             return Err(Refusal::FeeChanged(terms.fee.fee_won));
         }
         let now_ms = self.clock.now_ms();
-        match self.store.cancel(&booking, terms.fee, release_ms(now_ms), now_ms).await {
+        match self.store.cancel(&booking, terms.fee, release_ms(now_ms), now_ms, None).await {
             Ok(()) => {}
             // Somebody (another window) was faster, and it is cancelled.
             Err(StoreError::Condition(_) | StoreError::Duplicate(_)) => return Ok(()),

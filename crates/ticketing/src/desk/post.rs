@@ -92,7 +92,7 @@ async fn send(desk: &Desk, post: &Post, due: &Due) -> Result<bool, Refusal> {
         Kind::Reset => {
             desk.letter_token(due.kind, due.account, &due.password_hash, due.created_ms + RESET_MS)
         }
-        Kind::Password | Kind::Booked | Kind::Cancelled => String::new(),
+        Kind::Password | Kind::Booked | Kind::Cancelled | Kind::Offered => String::new(),
     };
     let catalogue = desk.catalogue().await?;
     let booked = match due.kind {
@@ -100,7 +100,21 @@ async fn send(desk: &Desk, post: &Post, due: &Due) -> Result<bool, Refusal> {
         _ => None,
     };
     let booking = booked.as_ref().and_then(|b| catalogue.event(b.performance).map(|event| (b, event)));
-    let Some(letter) = letters::write(due, &Facts { site: &post.site, token, booking }) else {
+    let because = match due.kind {
+        Kind::Cancelled => desk.store.refund_reason(due.subject).await?,
+        _ => None,
+    };
+    let wait = match due.kind {
+        Kind::Offered => desk.store.wait_by_id(due.subject).await?,
+        _ => None,
+    };
+    let offer = wait.as_ref().and_then(|w| {
+        // Seats that are bought or gone by now need no letter.
+        let offer = w.offer.as_ref().filter(|o| !o.bought && !o.seats.is_empty())?;
+        Some((offer, catalogue.event(w.performance)?))
+    });
+    let facts = Facts { site: &post.site, token, booking, because, offer };
+    let Some(letter) = letters::write(due, &facts) else {
         // What it is about is gone: nothing is left to be said.
         return Ok(true);
     };

@@ -36,7 +36,7 @@ const SEATS_AT_ONCE: usize = 200;
 /// What an account may have of one performance, at most.
 const LIMIT_MAX: u8 = 8;
 
-fn mend(ko: &str, en: &str) -> Refusal {
+pub(super) fn mend(ko: &str, en: &str) -> Refusal {
     Refusal::Mend(Text::new(ko, en))
 }
 

@@ -115,7 +115,12 @@ pub(super) async fn done(State(desk): State<Desk>, visitor: Visitor, Path(no): P
         let event = catalogue.event(booking.performance).ok_or(Refusal::NoSuch)?;
         let terms = desk.cancel_terms(account, &no).await?;
         let tickets = desk.tickets(account, &no).await?;
-        Ok(Answer::Page(view::done(&frame(&desk, &visitor), &event, &booking, terms.as_ref(), &tickets)))
+        let because = match booking.cancelled {
+            Some(_) => desk.refund_reason(account, &no).await?,
+            None => None,
+        };
+        let frame = frame(&desk, &visitor);
+        Ok(Answer::Page(view::done(&frame, &event, &booking, terms.as_ref(), &tickets, because.as_ref())))
     };
     finish(&desk, &visitor, run.await)
 }
@@ -168,8 +173,9 @@ pub(super) async fn mine(State(desk): State<Desk>, visitor: Visitor) -> Response
     let run = async {
         let account = account(&desk, &visitor).await?;
         let bookings = desk.store.bookings_of(account.id).await?;
+        let waits = desk.waits_of(account.id).await?;
         let catalogue = desk.catalogue().await?;
-        Ok(Answer::Page(view::mine(&frame(&desk, &visitor), &account, &bookings, &catalogue)))
+        Ok(Answer::Page(view::mine(&frame(&desk, &visitor), &account, &bookings, &waits, &catalogue)))
     };
     finish(&desk, &visitor, run.await)
 }

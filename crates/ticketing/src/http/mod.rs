@@ -13,9 +13,11 @@ mod organiser;
 mod profile;
 mod programme;
 mod queue;
+mod refund;
 mod seats;
 mod show;
 mod visitor;
+mod waitlist;
 
 use axum::{
     Router,
@@ -46,6 +48,8 @@ pub fn router(desk: Desk) -> Router {
         .route("/performances/{id}/hold", post(seats::take).get(seats::back))
         .route("/performances/{id}/queue", get(queue::page).post(queue::join))
         .route("/performances/{id}/queue/enter", post(queue::enter).get(queue::page))
+        .route("/performances/{id}/waitlist", get(waitlist::page).post(waitlist::join))
+        .route("/performances/{id}/waitlist/leave", post(waitlist::leave).get(waitlist::page))
         .route("/checkout/{hold}", get(booking::checkout))
         .route("/checkout/{hold}/pay", post(booking::pay).get(booking::back))
         .route("/checkout/{hold}/release", post(booking::release).get(booking::back))
@@ -59,6 +63,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/organiser/programme", get(programme::programme))
         .route("/organiser/shows", post(programme::add_show).get(programme::programme))
         .route("/organiser/performances", post(programme::add_performance).get(programme::programme))
+        .route("/organiser/bookings/{no}/refund", get(refund::page).post(refund::refund))
         .route("/organiser/performances/{id}", get(organiser::report))
         .route("/organiser/performances/{id}/guests", get(programme::guests).post(programme::keep_back))
         .route("/organiser/performances/{id}/bookings.csv", get(organiser::csv))

@@ -5,7 +5,8 @@ use crate::{
     calendar::date_time,
     catalogue::Event,
     lang::{Lang, won},
-    store::{Booked, Due},
+    refund::Because,
+    store::{Booked, Due, Offered},
 };
 
 /// What a letter may name.
@@ -16,6 +17,10 @@ pub struct Facts<'f> {
     pub token: String,
     /// The booking that it is about.
     pub booking: Option<(&'f Booked, Event<'f>)>,
+    /// Why an organiser gave that booking back, if one did.
+    pub because: Option<Because>,
+    /// The seats that somebody is offered.
+    pub offer: Option<(&'f Offered, Event<'f>)>,
 }
 
 /// Writes a letter; nothing if what it is about is gone.
@@ -66,8 +71,13 @@ pub fn write(due: &Due, facts: &Facts<'_>) -> Option<Letter> {
             let (booking, event) = facts.booking.as_ref()?;
             let cancelled = booking.cancelled?;
             let say = |lang: Lang| {
+                let because = facts.because.as_ref().map(|b| {
+                    let note = if b.note.is_empty() { String::new() } else { format!("\n{}", b.note) };
+                    format!("{}.{note}\n\n", b.reason.name().in_lang(lang))
+                });
                 format!(
-                    "{}\n{} {} · {} {}",
+                    "{}{}\n{} {} · {} {}",
+                    because.unwrap_or_default(),
                     about(lang, facts.site, booking, event),
                     lang.pick("취소 수수료", "Fee"),
                     won(lang, cancelled.fee_won),
@@ -81,6 +91,15 @@ pub fn write(due: &Due, facts: &Facts<'_>) -> Option<Letter> {
                 say(Lang::En),
             )
         }
+        Kind::Offered => {
+            let (offer, event) = facts.offer.as_ref()?;
+            let say = |lang: Lang| offered(lang, facts.site, offer, event);
+            (
+                format!("{} 자리가 났어요 · A seat for you", event.show.title.in_lang(Lang::Ko)),
+                say(Lang::Ko),
+                say(Lang::En),
+            )
+        }
     };
     Some(Letter {
         id: format!("{}-{}", due.kind.word(), due.subject),
@@ -89,6 +108,24 @@ pub fn write(due: &Due, facts: &Facts<'_>) -> Option<Letter> {
         text: format!("{}님, 안녕하세요.\n\n{ko}\n\n──\n\nHello {},\n\n{en}\n", due.name, due.name),
         written_ms: due.created_ms,
     })
+}
+
+/// An offer in a few lines.
+fn offered(lang: Lang, site: &str, offer: &Offered, event: &Event<'_>) -> String {
+    let seats: Vec<String> = offer.seats.iter().map(|seat| event.seat_name(lang, seat)).collect();
+    let until = date_time(lang, offer.until_ms);
+    format!(
+        "{}\n{}\n{}\n{}\n{}\n{site}/performances/{}/waitlist",
+        event.show.title.in_lang(lang),
+        date_time(lang, event.performance.starts_at_ms),
+        event.hall.name.in_lang(lang),
+        seats.join(", "),
+        lang.pick(
+            format!("{until}까지 결제하시면 내 자리예요. 그 뒤에는 다음 분께 넘어가요."),
+            format!("Pay until {until} and they are yours. After that the next in line has them.")
+        ),
+        event.performance.id,
+    )
 }
 
 /// A booking in a few lines.

@@ -24,10 +24,13 @@ pub enum Kind {
     Booked,
     /// A booking was cancelled.
     Cancelled,
+    /// Somebody who waits is offered seats.
+    Offered,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [Kind::Confirm, Kind::Reset, Kind::Password, Kind::Booked, Kind::Cancelled];
+    const ALL: [Kind; 6] =
+        [Kind::Confirm, Kind::Reset, Kind::Password, Kind::Booked, Kind::Cancelled, Kind::Offered];
 
     /// Its word in the outbox.
     pub fn word(self) -> &'static str {
@@ -37,6 +40,7 @@ impl Kind {
             Kind::Password => "password",
             Kind::Booked => "booked",
             Kind::Cancelled => "cancelled",
+            Kind::Offered => "offered",
         }
     }
 

@@ -105,7 +105,8 @@ impl Store {
         self.packets(format!(
             "START TRANSACTION; \
              UPDATE accounts SET email = 'closed-{account}', name = '', password_hash = '' WHERE id = {account}; \
-             {}; DELETE FROM outbox WHERE account_id = {account}; COMMIT",
+             {}; DELETE FROM outbox WHERE account_id = {account}; \
+             DELETE FROM waitlist WHERE account_id = {account}; COMMIT",
             cut_sql(account, &i64::MAX.to_string(), &moment(now_ms), now_ms)
         ))
         .await

@@ -36,11 +36,18 @@ const MIGRATIONS: &[(u32, &str, Step)] = &[
     (7, "organisers", Step::Sql(include_str!("migrations/0007_organisers.sql"))),
     (8, "intents", Step::Sql(include_str!("migrations/0008_intents.sql"))),
     (9, "guests", Step::Sql(include_str!("migrations/0009_guests.sql"))),
+    (11, "refunds", Step::Sql(include_str!("migrations/0011_refunds.sql"))),
+    (12, "waitlist", Step::Sql(include_str!("migrations/0012_waitlist.sql"))),
 ];
+
+/// How many steps there are.
+pub(crate) fn count() -> usize {
+    MIGRATIONS.len()
+}
 
 /// Runs what has not been run.
 pub(crate) async fn run(conn: &mut Conn, now_ms: u64) -> Result<()> {
-    if version(conn).await? == MIGRATIONS.last().map_or(0, |m| m.0) {
+    if missing(conn).await?.is_empty() {
         return Ok(());
     }
     let got: Option<Option<u8>> = conn.exec_first("SELECT GET_LOCK(?, ?)", (LOCK, LOCK_WAIT_S)).await?;
@@ -53,14 +60,15 @@ pub(crate) async fn run(conn: &mut Conn, now_ms: u64) -> Result<()> {
     done
 }
 
-async fn version(conn: &mut Conn) -> Result<u32> {
-    let asked = conn.query_first("SELECT COALESCE(MAX(version), 0) FROM schema_migrations").await;
-    match asked {
-        Ok(version) => Ok(version.unwrap_or(0)),
+/// What has not been run, by number: a later one may have come first, from somebody else's hand.
+async fn missing(conn: &mut Conn) -> Result<Vec<&'static (u32, &'static str, Step)>> {
+    let done: Vec<u32> = match conn.query("SELECT version FROM schema_migrations").await {
+        Ok(done) => done,
         // No such table: a new database.
-        Err(mysql_async::Error::Server(e)) if e.code == 1146 => Ok(0),
-        Err(e) => Err(e),
-    }
+        Err(mysql_async::Error::Server(e)) if e.code == 1146 => Vec::new(),
+        Err(e) => return Err(e),
+    };
+    Ok(MIGRATIONS.iter().filter(|m| !done.contains(&m.0)).collect())
 }
 
 async fn apply(conn: &mut Conn, now_ms: u64) -> Result<()> {
@@ -69,8 +77,7 @@ async fn apply(conn: &mut Conn, now_ms: u64) -> Result<()> {
          name VARCHAR(60) NOT NULL, applied_at DATETIME(3) NOT NULL) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4",
     )
     .await?;
-    let have = version(conn).await?;
-    for (version, name, step) in MIGRATIONS.iter().filter(|m| m.0 > have) {
+    for (version, name, step) in missing(conn).await? {
         let note = format!(
             "INSERT INTO schema_migrations (version, name, applied_at) VALUES ({version}, {}, {})",
             quoted(name),

@@ -20,6 +20,7 @@ mod pool;
 mod programme;
 mod queue;
 mod sql;
+mod waitlist;
 
 pub use account::Account;
 pub use booking::{Booked, Cancelled, NewBooking, Ticket};
@@ -30,6 +31,12 @@ pub use outbox::Due;
 pub use pool::Store;
 pub use programme::{Kept, NewPerformance, NewShow};
 pub use queue::{Inside, Joined, Joining};
+pub use waitlist::{Line as WaitLine, MadeOffer, Offered, Wait};
+
+/// How many steps bring an empty database to what this program expects.
+pub fn migrations() -> usize {
+    migrate::count()
+}
 
 /// Why an operation did not happen.
 #[derive(Debug, thiserror::Error)]

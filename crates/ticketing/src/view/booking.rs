@@ -2,13 +2,14 @@
 
 use maud::{Markup, html};
 
-use super::{Frame, page, part, qr, show::fees};
+use super::{Frame, page, part, qr, refund, show::fees, waitlist};
 use crate::{
     calendar::{date, time},
     catalogue::{Catalogue, Event},
     desk::{OpenHold, Terms},
     lang::won,
-    store::{Account, Booked},
+    refund::Because,
+    store::{Account, Booked, Wait},
 };
 
 /// Three steps in one column: look once more, who you are, pay.
@@ -75,6 +76,7 @@ pub(crate) fn done(
     booking: &Booked,
     terms: Option<&Terms>,
     tickets: &[(String, String)],
+    because: Option<&Because>,
 ) -> Markup {
     let body = html! {
         div.column.done {
@@ -82,6 +84,7 @@ pub(crate) fn done(
                 p.eyebrow { (frame.t("취소한 예매예요", "Cancelled")) }
                 h1 { (won(frame.lang(), cancelled.refund_won)) (frame.t("을 돌려드려요", " comes back to you")) }
                 p.quiet { (frame.t("취소 수수료 ", "Fee: ")) (won(frame.lang(), cancelled.fee_won)) }
+                @if let Some(because) = because { (refund::reason(frame, because)) }
             } @else {
                 p.eyebrow { (frame.t("예매를 마쳤어요", "You are booked")) }
                 h1 { (frame.t("무대에서 만나요", "See you at the stage")) }
@@ -153,6 +156,7 @@ pub(crate) fn mine(
     frame: &Frame<'_>,
     account: &Account,
     bookings: &[Booked],
+    waits: &[Wait],
     catalogue: &Catalogue,
 ) -> Markup {
     let coming = |b: &&Booked| {
@@ -169,6 +173,7 @@ pub(crate) fn mine(
                 p { a.back href="/my/profile" { (frame.t("내 정보", "My profile")) } }
                 form method="post" action="/logout" { (frame.token_field()) button.plain { (frame.t("로그아웃", "Sign out")) } }
             }
+            (waitlist::mine(frame, waits, catalogue))
             @if bookings.is_empty() {
                 div.empty {
                     p { (frame.t("아직 예매한 공연이 없어요.", "No tickets yet.")) }

@@ -14,10 +14,12 @@ pub(crate) mod profile;
 pub(crate) mod programme;
 mod qr;
 pub(crate) mod queue;
+pub(crate) mod refund;
 pub(crate) mod seats;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod theatre;
+pub(crate) mod waitlist;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 

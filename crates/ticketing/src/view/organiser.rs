@@ -116,7 +116,7 @@ fn bookings(frame: &Frame<'_>, event: &Event<'_>, report: &Report) -> Markup {
                     th scope="col" { (frame.t("좌석", "Seats")) } th.n scope="col" { (frame.t("금액", "Amount")) } th scope="col" { (frame.t("예매 일시", "Made")) }
                 } }
                 tbody { @for line in report.lines.iter().rev().take(ROWS) { tr {
-                    th scope="row" { (line.no.grouped()) }
+                    th scope="row" { a href=(format!("/organiser/bookings/{}/refund", line.no)) { (line.no.grouped()) } }
                     td { @if line.confirmed { (frame.t("확정", "confirmed")) } @else { (frame.t("취소", "cancelled")) } }
                     td { (line.seats.iter().map(|s| event.seat_name(lang, s)).collect::<Vec<_>>().join(", ")) }
                     td.n { (won(lang, line.amount_won)) }

@@ -55,6 +55,9 @@ pub(crate) fn hall(frame: &Frame<'_>, view: &SeatView<'_>) -> Markup {
                     @let sections: Vec<&Section> = event.hall.layout.sections.iter().filter(|s| s.grade == grade.word).collect();
                     @if !sections.is_empty() {
                         h3 { (part::chip(frame, grade)) }
+                        @if sections.iter().all(|s| view.free_in(s) == 0) {
+                            p { a.plain href=(format!("/performances/{}/waitlist", event.performance.id)) { (frame.t("예매대기 신청하기", "Join the waiting list")) } }
+                        }
                         ul.sections {
                             @for section in sections {
                                 @let free = view.free_in(section);

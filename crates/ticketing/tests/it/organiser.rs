@@ -21,7 +21,7 @@ pub(crate) async fn organiser(site: &Site, at: SocketAddr) -> Visitor {
 }
 
 /// Books seats and returns the booking's number.
-async fn books(visitor: &Visitor, performance: u32, seats: &[&str]) -> String {
+pub(crate) async fn books(visitor: &Visitor, performance: u32, seats: &[&str]) -> String {
     let hold = visitor.hold(performance, "", seats).await.json();
     let paid = visitor.pay(&hold, seats[0]).await;
     assert_eq!(paid.status, 201, "{paid:?}");

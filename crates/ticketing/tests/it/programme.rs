@@ -23,6 +23,35 @@ fn option(page: &str, text: &str) -> String {
     before.rsplit("value=\"").next().unwrap().split('"').next().unwrap().to_owned()
 }
 
+/// Puts a hall of one's own, a show of VIP and R, and a performance of it in so many days on sale since an hour ago.
+pub(crate) async fn puts_on_sale(site: &Site, organiser: &Visitor, csv: &str, limit: u8, days: u64) -> u32 {
+    let page = organiser.get("/organiser/halls").await;
+    let hall = [("name_ko", "작은 극장"), ("name_en", "Small"), ("csv", csv)];
+    assert_eq!(organiser.form(&page, "/organiser/halls", &hall).await.status, 303);
+    let texts =
+        ["title", "tagline", "about", "cast"].map(|name| [format!("{name}_ko"), format!("{name}_en")]);
+    let mut show: Vec<(&str, &str)> = texts.iter().flatten().map(|name| (name.as_str(), "한밤")).collect();
+    show.extend([("category", "musical"), ("slug", "midnight"), ("runtime_min", "90"), ("age_min", "0")]);
+    show.extend([("price_VIP", "60000"), ("price_R", "40000")]);
+    let made = organiser.form(&page, "/organiser/shows", &show).await;
+    assert_eq!(made.status, 303, "{}", made.text);
+    let page = organiser.get("/organiser/programme").await;
+    let (show, hall) = (option(&page.text, "한밤"), option(&page.text, "작은 극장"));
+    let now_ms = site.clock.now_ms();
+    let (starts, opens) = (field(now_ms + days * 86_400_000), field(now_ms - 3_600_000));
+    let limit = limit.to_string();
+    let fields = [
+        ("show", show.as_str()),
+        ("hall", &hall),
+        ("starts", &starts),
+        ("sale_opens", &opens),
+        ("limit", &limit),
+    ];
+    let made = organiser.form(&page, "/organiser/performances", &fields).await;
+    assert_eq!(made.status, 303, "{}", made.text);
+    made.header("location").split_once("made=").unwrap().1.parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hall_a_show_and_a_performance_are_sold_like_any_other() {
     let site = Site::open().await;

@@ -4,6 +4,7 @@ use crate::{
     acl::{AclError, Bundle, Field, Ours},
     effort::Effort,
     evaluate::Evaluation,
+    memo::Memo,
     plan::{Plan, Planner},
     rate::Rates,
     request::{Places, RequestView},
@@ -12,13 +13,14 @@ use crate::{
 
 /// An ACL with everything that it refers to, compiled.
 ///
-/// Owns the ACL's patterns in one automaton, and the counters of its rate-based rules; nothing else changes after it was
-/// made, so threads share one. Building takes some tens of milliseconds and a few MB; judging a request takes no lock
+/// Owns the ACL's patterns in one automaton, the counters of its rate-based rules, and the memory of what held nothing;
+/// nothing else changes after it was made, so threads share one. Building takes some tens of milliseconds and a few MB; judging a request takes no lock
 /// unless a rate-based rule counts it. A changed ACL is a new engine, and its counters begin anew, as AWS's do.
 pub struct Engine {
     pub(crate) bundle: Bundle,
     pub(crate) plan: Plan,
     pub(crate) rates: Rates,
+    pub(crate) memo: Memo,
     pub(crate) key: Vec<u8>,
 }
 
@@ -31,7 +33,7 @@ impl Engine {
             allowed: "patterns that compile together in a few MB".into(),
         })?;
         let rates = Rates::new(plan.rates.iter().map(|r| r.window_s));
-        Ok(Self { bundle, plan, rates, key: key.to_vec() })
+        Ok(Self { bundle, plan, rates, memo: Memo::new(), key: key.to_vec() })
     }
 
     /// How many bytes of a body are inspected. The caller gives one more, if there is one, so that oversize is seen.

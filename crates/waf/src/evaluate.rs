@@ -48,7 +48,7 @@ impl<'r, 'e> Evaluation<'r, 'e> {
             engine,
             request,
             places,
-            inspector: Inspector::new(request, &engine.plan, engine.bundle.acl.body_limit),
+            inspector: Inspector::new(request, &engine.plan, &engine.memo, engine.bundle.acl.body_limit),
             verdict: Verdict {
                 outcome: Outcome::Allow,
                 response: None,
@@ -94,6 +94,9 @@ impl<'r, 'e> Evaluation<'r, 'e> {
         if !ended {
             let action = &self.engine.bundle.acl.default_action;
             self.act(action);
+        }
+        if self.verdict.outcome == Outcome::Allow {
+            self.inspector.remember();
         }
         self.verdict.oversize = std::mem::take(&mut self.inspector.oversize);
         (self.verdict, self.inspector.effort)

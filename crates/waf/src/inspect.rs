@@ -4,9 +4,11 @@
 //! and a [`Batch`] is what one comes to: the field's values as buffers. Where the bytes of a batch prove that a
 //! transformation leaves all of them as they are, the look has its parent's batch; where some values stay as they are,
 //! the two share those buffers. So an honest form, which has few escapes within escapes, is a few buffers a value however
-//! many chains are asked for, and each buffer is scanned once.
+//! many chains are asked for, and each buffer is scanned once. Values that are known to hold nothing ([`sift`]) come into
+//! no batch at all.
 
 mod parts;
+mod sift;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +24,7 @@ use crate::{
     bytes::ByteSet,
     effort::Effort,
     injection,
+    memo::{Memo, Print},
     plan::{Asked, Marks, Patterns, Plan},
     request::RequestView,
     transform::Transformation,
@@ -39,6 +42,8 @@ pub(crate) const HEADER_BYTES_MAX: usize = 8_192;
 pub(crate) struct Value<'r> {
     pub(crate) name: Cow<'r, [u8]>,
     buffer: usize,
+    /// Nothing of all that is asked of the field is in it.
+    inert: bool,
 }
 
 struct Buffer<'r> {
@@ -52,6 +57,8 @@ struct Buffer<'r> {
     /// What libinjection says: SQL at either sensitivity, scripts.
     sqli: [Option<bool>; 2],
     xss: Option<bool>,
+    /// What stands for it in the memo.
+    print: Option<Print>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,6 +78,8 @@ struct Hit {
 struct Loaded {
     start: usize,
     end: usize,
+    /// How many of them are not inert.
+    live: usize,
     oversize: bool,
     /// The field stands for a match by itself (fallbacks).
     verdict: Option<bool>,
@@ -112,6 +121,7 @@ impl Hasher for ByPlace {
 pub(crate) struct Inspector<'r, 'p> {
     pub(crate) request: &'r RequestView<'r>,
     pub(crate) plan: &'p Plan,
+    memo: &'p Memo,
     pub(crate) body_limit: usize,
     fields: Vec<Option<Loaded>>,
     values: Vec<Value<'r>>,
@@ -135,10 +145,16 @@ pub(crate) struct Inspector<'r, 'p> {
 }
 
 impl<'r, 'p> Inspector<'r, 'p> {
-    pub(crate) fn new(request: &'r RequestView<'r>, plan: &'p Plan, body_limit: usize) -> Self {
+    pub(crate) fn new(
+        request: &'r RequestView<'r>,
+        plan: &'p Plan,
+        memo: &'p Memo,
+        body_limit: usize,
+    ) -> Self {
         Self {
             request,
             plan,
+            memo,
             body_limit,
             fields: vec![None; plan.fields.len()],
             values: Vec::with_capacity(64),
@@ -203,7 +219,8 @@ impl<'r, 'p> Inspector<'r, 'p> {
             None => {
                 let loaded = self.load(self.plan.field_of[look]);
                 let start = self.pairs.len();
-                self.pairs.extend((loaded.start..loaded.end).map(|v| (self.values[v].buffer, v)));
+                let live = (loaded.start..loaded.end).filter(|v| !self.values[*v].inert);
+                self.pairs.extend(live.map(|v| (self.values[v].buffer, v)));
                 self.push_batch(start, true)
             }
             Some((parent, transformation)) => {
@@ -303,8 +320,7 @@ impl<'r, 'p> Inspector<'r, 'p> {
             return known;
         }
         let nothing = self.verdict(look).is_none() && {
-            let Loaded { start, end, .. } = self.load(self.plan.field_of[look]);
-            start == end || self.finds_nothing(look, asked)
+            self.load(self.plan.field_of[look]).live == 0 || self.finds_nothing(look, asked)
         };
         self.nothing[look][asked as usize] = Some(nothing);
         nothing
@@ -380,6 +396,7 @@ impl<'r, 'p> Inspector<'r, 'p> {
             hits: [None; Lane::COUNT],
             sqli: [None; 2],
             xss: None,
+            print: None,
         });
         self.buffers.len() - 1
     }
@@ -397,7 +414,7 @@ impl<'r, 'p> Inspector<'r, 'p> {
             self.by_place.extend(place.map(|place| (place, buffer)));
             buffer
         });
-        self.values.push(Value { name, buffer });
+        self.values.push(Value { name, buffer, inert: false });
     }
 
     fn scan(&mut self, buffer: usize, lane: Lane) -> (usize, usize) {
@@ -426,16 +443,21 @@ impl<'r, 'p> Inspector<'r, 'p> {
             if !set.contains(pattern) {
                 continue;
             }
-            if self.hits[at].matches == Known::Unknown {
-                self.effort.patterns += 1;
-                let is = self.plan.bank.find(pattern, &self.buffers[buffer].bytes).is_some();
-                self.hits[at].matches = if is { Known::Yes } else { Known::No };
-            }
-            if self.hits[at].matches == Known::Yes {
+            if self.is_hit(at, buffer) {
                 return Some(pattern);
             }
         }
         set.always.iter().copied().find(|&p| self.plan.bank.find(p, &self.buffers[buffer].bytes).is_some())
+    }
+
+    /// Whether the pattern of this hit matches in its buffer: run once.
+    fn is_hit(&mut self, at: usize, buffer: usize) -> bool {
+        if self.hits[at].matches == Known::Unknown {
+            self.effort.patterns += 1;
+            let is = self.plan.bank.find(self.hits[at].pattern, &self.buffers[buffer].bytes).is_some();
+            self.hits[at].matches = if is { Known::Yes } else { Known::No };
+        }
+        self.hits[at].matches == Known::Yes
     }
 
     /// SQL injection, at HIGH or LOW sensitivity.
@@ -471,7 +493,8 @@ impl<'r, 'p> Inspector<'r, 'p> {
         }
         let start = self.values.len();
         let (oversize, verdict) = self.fill(field);
-        let loaded = Loaded { start, end: self.values.len(), oversize, verdict };
+        let live = self.sift(field, start);
+        let loaded = Loaded { start, end: self.values.len(), live, oversize, verdict };
         self.fields[field] = Some(loaded);
         loaded
     }

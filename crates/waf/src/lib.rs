@@ -24,6 +24,7 @@ mod engine;
 mod evaluate;
 mod injection;
 mod inspect;
+mod memo;
 mod plan;
 mod rate;
 mod request;

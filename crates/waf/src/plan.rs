@@ -1,5 +1,6 @@
 //! An ACL turned into what is run: fields and chains of transformations by number, patterns in one bank, sets sorted.
 
+mod sieve;
 mod wanted;
 
 use std::{collections::HashMap, sync::Arc};
@@ -15,8 +16,11 @@ use crate::{
     transform::{self, Transformation},
 };
 
-pub(crate) use self::wanted::Marks;
 use self::wanted::{Classes, Wanted};
+pub(crate) use self::{
+    sieve::{Opaque, Sieve},
+    wanted::Marks,
+};
 
 /// The plan of one ACL.
 pub(crate) struct Plan {
@@ -34,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) classes: Classes,
     /// Of each look, the patterns that are looked for there.
     pub(crate) asked: Vec<Patterns>,
+    /// Of each field, what tells early that a value holds nothing.
+    pub(crate) sieves: Vec<Sieve>,
     pub(crate) bank: Bank,
     pub(crate) rates: Vec<PlannedRate>,
     /// Whether any statement asks for the autonomous system.
@@ -70,6 +76,11 @@ pub(crate) enum Asked {
 impl Asked {
     /// How many there are.
     pub(crate) const COUNT: usize = 4;
+
+    /// SQL, at HIGH sensitivity or LOW.
+    fn sql(high: bool) -> Self {
+        if high { Self::SqlHigh } else { Self::SqlLow }
+    }
 }
 
 pub(crate) enum RuleBody {
@@ -215,6 +226,10 @@ pub(crate) struct Planner<'b> {
     asked: Vec<Vec<usize>>,
     /// Of each look, whether more is asked than patterns.
     more: Vec<bool>,
+    /// Of each look, whether more is asked than what may be found in a value.
+    exact: Vec<bool>,
+    /// Where SQL and scripts are asked for.
+    injections: Vec<(usize, Asked)>,
     only_with: Vec<Option<ByteSet>>,
     known: HashMap<On, usize>,
     rates: Vec<PlannedRate>,
@@ -230,6 +245,8 @@ impl<'b> Planner<'b> {
             parent_of: Vec::new(),
             asked: Vec::new(),
             more: Vec::new(),
+            exact: Vec::new(),
+            injections: Vec::new(),
             only_with: Vec::new(),
             known: HashMap::new(),
             rates: Vec::new(),
@@ -270,8 +287,9 @@ impl<'b> Planner<'b> {
             set.always.retain(|p| bank.is_always(*p));
             set
         });
-        let asked = asked.collect();
-        Ok(Plan {
+        let asked: Vec<Patterns> = asked.collect();
+        let asks = sieve::asks(&self.asked, &self.injections);
+        let mut plan = Plan {
             rules,
             looks: self.looks,
             fields,
@@ -281,16 +299,30 @@ impl<'b> Planner<'b> {
             only_with: self.only_with,
             classes,
             asked,
+            sieves: Vec::new(),
             bank,
             rates: self.rates,
             asn: self.asn,
-        })
+        };
+        plan.sieves = sieve::sieves(&plan, &asks, &self.exact);
+        Ok(plan)
     }
 
-    /// A look of which every value matters.
+    /// A look of which every value matters, whatever it is.
     fn look(&mut self, on: &On) -> usize {
         let look = self.place(on);
         self.more[look] = true;
+        self.exact[look] = true;
+        look
+    }
+
+    /// A look in which libinjection is asked for this.
+    fn look_for_injection(&mut self, on: &On, asked: Asked) -> usize {
+        let look = self.place(on);
+        self.more[look] = true;
+        if !self.injections.contains(&(look, asked)) {
+            self.injections.push((look, asked));
+        }
         look
     }
 
@@ -314,6 +346,7 @@ impl<'b> Planner<'b> {
         self.parent_of.push(parent);
         self.asked.push(Vec::new());
         self.more.push(false);
+        self.exact.push(false);
         self.only_with.push(None);
         self.known.insert(on.clone(), self.looks.len() - 1);
         self.looks.len() - 1
@@ -436,9 +469,13 @@ impl<'b> Planner<'b> {
         for chain in chains {
             for field in &test.fields {
                 let on = On { field: field.clone(), transformations: chain.transformations.clone() };
-                let patterns_only = matches!(test.look, Look::Patterns { .. });
                 let fresh = !self.known.contains_key(&on);
-                let look = if patterns_only { self.look_for(&on, &ids) } else { self.look(&on) };
+                let look = match &test.look {
+                    Look::Patterns { .. } => self.look_for(&on, &ids),
+                    Look::Sqli { high, .. } => self.look_for_injection(&on, Asked::sql(*high)),
+                    Look::Xss { .. } => self.look_for_injection(&on, Asked::Scripts),
+                    Look::Longer(_) | Look::Missing | Look::Offsite => self.look(&on),
+                };
                 // Whoever asks without a condition has it for all.
                 if fresh || chain.only_with.is_none() {
                     self.only_with[look] = chain.only_with;
@@ -466,10 +503,13 @@ impl<'b> Planner<'b> {
                 look: self.look(on),
                 probe: Probe::Bytes { search: search.clone(), position: *position },
             },
-            Statement::SqliMatch { on, high } => {
-                Node::Probe { look: self.look(on), probe: Probe::Sqli { high: *high } }
+            Statement::SqliMatch { on, high } => Node::Probe {
+                look: self.look_for_injection(on, Asked::sql(*high)),
+                probe: Probe::Sqli { high: *high },
+            },
+            Statement::XssMatch { on } => {
+                Node::Probe { look: self.look_for_injection(on, Asked::Scripts), probe: Probe::Xss }
             }
-            Statement::XssMatch { on } => Node::Probe { look: self.look(on), probe: Probe::Xss },
             Statement::SizeConstraint { on, comparison, size } => Node::Probe {
                 look: self.look(on),
                 probe: Probe::Size { comparison: *comparison, size: *size },
@@ -575,8 +615,7 @@ fn gates(node: &Node) -> Option<Vec<(usize, Asked)>> {
         Node::Probe { look, probe } => {
             let asked = match probe {
                 Probe::Patterns(set) if set.always.is_empty() => Asked::Patterns,
-                Probe::Sqli { high: false } => Asked::SqlLow,
-                Probe::Sqli { high: true } => Asked::SqlHigh,
+                Probe::Sqli { high } => Asked::sql(*high),
                 Probe::Xss => Asked::Scripts,
                 _ => return None,
             };

@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use super::Inspector;
 use crate::{
     Bundle, Engine, Header, RequestView,
+    acl::{Field, Ours},
     bytes::ByteSet,
-    plan::{Node, Probe, RuleBody},
+    injection,
+    plan::{Asked, Node, Probe, RuleBody},
     transform::Transformation,
 };
 
@@ -42,7 +44,7 @@ fn inspected<T>(
         request_id: "",
         now_ms: 0,
     };
-    ask(&mut Inspector::new(&view, &engine.plan, 8_192))
+    ask(&mut Inspector::new(&view, &engine.plan, &engine.memo, 8_192))
 }
 
 #[test]
@@ -62,12 +64,58 @@ fn an_honest_form_is_one_batch_a_transformation_that_changes_it() {
     });
 }
 
+#[test]
+fn words_and_numbers_are_left_out_at_once() {
+    let engine = engine();
+    let words = "a=%EC%A2%8B%EC%95%84%EC%9A%94+the+best%2C+12.&b=hello&c=Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5";
+    let marks = b"a=1%27--&b=%3Cb";
+    for (form, live) in [(words.as_bytes(), 0), (marks.as_slice(), 2)] {
+        inspected(&engine, form, form, |inspector| {
+            for (at, field) in inspector.plan.fields.iter().enumerate() {
+                if matches!(field, Field::Ours(Ours::BodyValues | Ours::QueryValues)) {
+                    let sieve = &inspector.plan.sieves[at];
+                    assert!(sieve.sifts && sieve.touched_before.is_some(), "{field:?}");
+                    assert_eq!(inspector.load(at).live, live, "{field:?}");
+                }
+            }
+        });
+    }
+}
+
 /// Text that transformations care about.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let marks = prop::sample::select(
         b"%u00252e&#x3c;lt\\{}[]\"'<>=/*.-+$IFS(|`:,~!?@^\r\n\t \0\xff\xa0\xec\xa2\x8caA1PHNj".to_vec(),
     );
-    prop::collection::vec(marks, 0..40)
+    let words = prop::sample::select(vec![
+        "or",
+        "and",
+        "select",
+        "union",
+        "id",
+        "cat",
+        " ",
+        ",",
+        "the",
+        "1",
+        "script",
+        "onload",
+        "eval",
+        "%20",
+        "+",
+        "좌석",
+        "etc",
+        "passwd",
+        "2147483649",
+        "-",
+        ".",
+        "cookie",
+        "javascript",
+        "ls",
+        "env",
+    ]);
+    let words = prop::collection::vec(words, 0..8).prop_map(|words| words.concat().into_bytes());
+    prop_oneof![prop::collection::vec(marks, 0..40), words]
 }
 
 proptest! {
@@ -86,10 +134,11 @@ proptest! {
                     steps.insert(0, (transformation, inspector.plan.only_with[root]));
                     root = parent;
                 }
-                let (batch, root) = (inspector.look(look), inspector.look(root));
+                let batch = inspector.look(look);
+                let loaded = inspector.load(inspector.plan.field_of[root]);
                 let mut at = batch.start;
-                for &(value, name) in &inspector.pairs[root.start..root.end] {
-                    let mut expected = inspector.bytes(value).to_vec();
+                for name in loaded.start..loaded.end {
+                    let mut expected = inspector.bytes(inspector.values[name].buffer).to_vec();
                     for (t, only_with) in &steps {
                         if only_with.is_none_or(|bytes| bytes.meets(ByteSet::in_value(&expected))) {
                             expected = t.apply(&expected).unwrap_or(expected);
@@ -101,6 +150,23 @@ proptest! {
                         let asked = &asked[look];
                         let found = asked.iter().find(|&&p| inspector.plan.bank.find(p, &expected).is_some());
                         assert_eq!(found, None, "{:?} left out {expected:?}", inspector.on(look));
+                        let injections = &inspector.plan.sieves[inspector.plan.field_of[look]].asks;
+                        for (_, asked) in injections.iter().filter(|(other, _)| *other == look) {
+                            let set = ByteSet::in_value(&expected);
+                            let found = match asked {
+                                Asked::Patterns => false,
+                                Asked::SqlLow | Asked::SqlHigh => {
+                                    injection::may_be_sql(&expected, set)
+                                        && (*asked == Asked::SqlHigh
+                                            || injection::has_evidence(&expected, set))
+                                        && injection::is_sql(&expected)
+                                }
+                                Asked::Scripts => {
+                                    injection::is_script(injection::without_xml_declaration(&expected))
+                                }
+                            };
+                            assert!(!found, "{:?} left out {expected:?}", inspector.on(look));
+                        }
                         continue;
                     }
                     assert_eq!(inspector.bytes(inspector.pairs[at].0), expected, "{:?}", inspector.on(look));

@@ -248,7 +248,7 @@ fn the_regression_tests_of_crs_are_blocked_and_its_negative_tests_pass() {
     assert_eq!(attacks, 1_984, "the corpus is another one");
     assert!(share >= 98.5, "{share:.2} %");
     // The rest are attacks by their text, which happen to stand in no other test.
-    assert!(passing >= 90.5 && without >= 97.0, "{passing:.2} %, {without:.2} %");
+    assert!(passing >= 91.0 && without >= 97.5, "{passing:.2} %, {without:.2} %");
 }
 
 #[test]

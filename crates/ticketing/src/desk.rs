@@ -8,6 +8,7 @@ use runtime::secret::Secret;
 
 use crate::{
     admission::{Issuer, KeyError},
+    api::key::Gates,
     booking::{Claim, Hold, PayRefusal, SaleState, Wish, plan_pay},
     catalogue::Catalogue,
     clock::Clock,
@@ -29,6 +30,7 @@ use crate::{
 mod account;
 mod cancel;
 mod organiser;
+mod partner;
 mod post;
 mod programme;
 mod queue;
@@ -40,6 +42,7 @@ mod waitlist;
 
 pub use cancel::Terms;
 pub use organiser::{Report, Shown, Verdict};
+pub use partner::{Customer, KeyRefusal};
 pub use post::Post;
 pub use programme::HallRefusal;
 pub use refund::{NOTE_MAX as REFUND_NOTE_MAX, RefundWish, Refundable};
@@ -72,6 +75,7 @@ pub struct Desk {
     assurance: Option<Arc<Assurance>>,
     issuer: Arc<Issuer>,
     organisers: Arc<BTreeSet<String>>,
+    gates: Arc<Gates>,
 }
 
 /// Why there can be no box office: a mistake of ours, or of the machine.
@@ -136,6 +140,7 @@ impl Desk {
             assurance: None,
             issuer,
             organisers: Arc::default(),
+            gates: Arc::default(),
         })
     }
 

@@ -11,6 +11,7 @@
 //! stays up, says so kindly, and is back as soon as the database is.
 
 pub mod admission;
+pub mod api;
 pub mod booking;
 pub mod calendar;
 pub mod catalogue;

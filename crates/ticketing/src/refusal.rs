@@ -118,6 +118,8 @@ pub enum Field {
     Password,
     /// Consent to the terms.
     Terms,
+    /// A partner's name, or what its key opens.
+    Partner,
 }
 
 impl From<StoreError> for Refusal {
@@ -155,6 +157,7 @@ impl Refusal {
             Refusal::Odd(Field::Name) => "invalid_name",
             Refusal::Odd(Field::Password) => "invalid_password",
             Refusal::Odd(Field::Terms) => "terms_required",
+            Refusal::Odd(Field::Partner) => "invalid_partner",
             Refusal::Foreign => "foreign_request",
             Refusal::NotJson => "json_required",
             Refusal::NoIdempotencyKey => "idempotency_key_required",
@@ -279,6 +282,10 @@ impl Refusal {
                 };
             }
             Refusal::Odd(Field::Terms) => lang.pick("이용약관에 동의하시면 가입할 수 있어요.", "Please agree to the terms to sign up."),
+            Refusal::Odd(Field::Partner) => lang.pick(
+                "파트너 이름을 영문 소문자, 숫자, -로 적고 권한을 하나 이상 골라 주세요.",
+                "Write the partner's name in small letters, digits and -, and choose at least one scope.",
+            ),
             Refusal::Foreign => lang.pick(
                 "화면이 오래되어 안전을 위해 멈췄어요. 새로 고친 뒤 다시 눌러 주세요.",
                 "This page was too old, so we stopped to be safe. Please reload it and press again.",

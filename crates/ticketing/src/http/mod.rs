@@ -8,6 +8,7 @@ mod booking;
 mod door;
 mod edge;
 mod home;
+mod integrations;
 mod live;
 mod organiser;
 mod profile;
@@ -58,6 +59,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/bookings/{no}/cancel", post(booking::cancel).get(booking::done_again))
         .route("/my", get(booking::mine))
         .route("/organiser", get(organiser::list))
+        .route("/organiser/integrations", get(integrations::page).post(integrations::act))
         .route("/organiser/staff", get(organiser::staff).post(organiser::set_role))
         .route("/organiser/halls", get(programme::halls).post(programme::add_hall))
         .route("/organiser/programme", get(programme::programme))
@@ -91,6 +93,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/assets/{name}", get(assets::file))
         .fallback(nowhere)
         .nest("/api", api::routes())
+        .nest("/api/v1", crate::api::routes(&desk))
         .layer(middleware::from_fn(edge::finish))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))

@@ -36,6 +36,7 @@ const MIGRATIONS: &[(u32, &str, Step)] = &[
     (7, "organisers", Step::Sql(include_str!("migrations/0007_organisers.sql"))),
     (8, "intents", Step::Sql(include_str!("migrations/0008_intents.sql"))),
     (9, "guests", Step::Sql(include_str!("migrations/0009_guests.sql"))),
+    (10, "api", Step::Sql(include_str!("migrations/0010_api.sql"))),
     (11, "refunds", Step::Sql(include_str!("migrations/0011_refunds.sql"))),
     (12, "waitlist", Step::Sql(include_str!("migrations/0012_waitlist.sql"))),
 ];

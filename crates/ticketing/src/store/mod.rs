@@ -16,6 +16,7 @@ mod intent;
 pub(crate) mod migrate;
 mod organiser;
 mod outbox;
+mod partner;
 mod pool;
 mod programme;
 mod queue;

@@ -7,6 +7,7 @@ pub(crate) mod booking;
 pub(crate) mod door;
 pub(crate) mod home;
 pub(crate) mod ics;
+pub(crate) mod integrations;
 pub(crate) mod organiser;
 mod part;
 pub(crate) mod poster;

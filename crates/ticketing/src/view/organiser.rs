@@ -51,6 +51,7 @@ pub(super) fn tabs(frame: &Frame<'_>, here: &str) -> Markup {
         ("/organiser/programme", frame.t("공연과 회차", "Programme")),
         ("/organiser/halls", frame.t("공연장", "Halls")),
         ("/organiser/staff", frame.t("담당자와 기록", "Staff and log")),
+        ("/organiser/integrations", frame.t("프로그램 연동", "Programs")),
         ("/door", frame.t("입장 확인", "Check-in")),
     ];
     html! {

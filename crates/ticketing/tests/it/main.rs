@@ -7,6 +7,7 @@
 )]
 
 mod accounts;
+mod api;
 mod money;
 mod organiser;
 mod pages;

@@ -15,10 +15,15 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{HeaderMap, Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 /// No page or answer of the service is larger.
 const BODY_BYTES_MAX: usize = 16 << 20;
+
+/// A connection that was idle for so long is not used again. Servers end theirs after a minute (nginx, and our gateway's
+/// `head_idle_ms`), and a request that is sent in that very moment gets a reset; a browser sends it again by itself,
+/// this client never sends anything twice.
+const KEPT_MAX: Duration = Duration::from_secs(30);
 
 type Sender = http1::SendRequest<Full<Bytes>>;
 
@@ -65,9 +70,23 @@ impl Failure {
 }
 
 /// The connections of a crowd of visitors. One request at a time is on each.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Http {
-    idle: Mutex<HashMap<SocketAddr, Vec<Sender>>>,
+    idle: Mutex<HashMap<SocketAddr, Vec<Kept>>>,
+    kept_max: Duration,
+}
+
+/// A connection with nothing under way, and since when.
+#[derive(Debug)]
+struct Kept {
+    sender: Sender,
+    since: Instant,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Http { idle: Mutex::default(), kept_max: KEPT_MAX }
+    }
 }
 
 impl Http {
@@ -78,7 +97,7 @@ impl Http {
         request: Request<Full<Bytes>>,
         timeout: Duration,
     ) -> Result<Answer, Failure> {
-        let deadline = tokio::time::Instant::now() + timeout;
+        let deadline = Instant::now() + timeout;
         let mut request = request;
         loop {
             let Some(mut sender) = self.take(to) else { break };
@@ -118,7 +137,7 @@ impl Http {
         to: SocketAddr,
         response: hyper::Response<hyper::body::Incoming>,
         sender: Option<Sender>,
-        deadline: tokio::time::Instant,
+        deadline: Instant,
     ) -> Result<Answer, Failure> {
         let (head, body) = response.into_parts();
         let read = Limited::new(body, BODY_BYTES_MAX).collect();
@@ -130,7 +149,7 @@ impl Http {
         if let Some(sender) = sender
             && !sender.is_closed()
         {
-            self.idle().entry(to).or_default().push(sender);
+            self.idle().entry(to).or_default().push(Kept { sender, since: Instant::now() });
         }
         Ok(Answer { status: head.status, headers: head.headers, body })
     }
@@ -139,10 +158,11 @@ impl Http {
         let mut idle = self.idle();
         let kept = idle.get_mut(&to)?;
         // The most recently used first, so that a crowd's surplus of connections falls out of use.
-        std::iter::from_fn(|| kept.pop()).find(|sender| !sender.is_closed())
+        let usable = |kept: &Kept| kept.since.elapsed() < self.kept_max && !kept.sender.is_closed();
+        std::iter::from_fn(|| kept.pop()).find(usable).map(|kept| kept.sender)
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<SocketAddr, Vec<Sender>>> {
+    fn idle(&self) -> MutexGuard<'_, HashMap<SocketAddr, Vec<Kept>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -214,12 +234,22 @@ mod tests {
             assert_eq!(answer.body, expected);
             if expected == "two" {
                 // The server closes behind it; a visitor comes back later than that is noticed.
-                let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-                while http.idle().values().flatten().any(|kept| !kept.is_closed()) {
-                    assert!(tokio::time::Instant::now() < deadline, "the end was never noticed");
+                let deadline = Instant::now() + Duration::from_secs(5);
+                while http.idle().values().flatten().any(|kept| !kept.sender.is_closed()) {
+                    assert!(Instant::now() < deadline, "the end was never noticed");
                     tokio::task::yield_now().await;
                 }
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_idle_too_long_is_left_alone() {
+        let server = scripted(&["one,never asked for", "two"]).await;
+        let http = Http { kept_max: Duration::ZERO, ..Http::default() };
+        for expected in ["one", "two"] {
+            let answer = http.send(server, get(), Duration::from_secs(5)).await.unwrap();
+            assert_eq!(answer.body, expected);
         }
     }
 

@@ -102,6 +102,8 @@ enum Command {
     ///
     /// Exit code 0: it is a standby. 1: it stopped, and says why. 69: its agent does not answer.
     Reinstate(roles::reinstate::Arguments),
+    /// Let twenty thousand visitors and their bots come for one hall at the same moment; then check what each was told.
+    Rush(roles::rush::Arguments),
     /// Fill the standby's database anew from the primary, in place and while writes go on: when it stopped at a
     /// conflict, or the primary's log began anew and an operator has decided that the primary's data count.
     ///
@@ -182,6 +184,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Init(arguments) => init::run(&cli.config, &arguments),
         Command::Quarantine(quarantine) => roles::quarantine::run(&cli.config, &quarantine),
         Command::Reinstate(arguments) => roles::reinstate::run(&cli.config, &arguments),
+        Command::Rush(arguments) => roles::rush::run(&arguments),
         Command::Status(arguments) => roles::status::run(&cli.config, &arguments),
         Command::Seed(arguments) => roles::verify::seed(&cli.config, &arguments),
         Command::Switchover(arguments) => roles::switchover::run(&cli.config, &arguments),

@@ -159,6 +159,11 @@ impl Ledger {
         }
     }
 
+    /// What a visitor was told of this booking is no promise any more: it is being cancelled.
+    pub fn withdrawn(&self, booking_no: &str) {
+        self.pages().entries.retain(|entry| entry.booking_no != booking_no);
+    }
+
     /// How many bookings were acknowledged in `[from_ms, to_ms)` of the boot clock.
     pub fn acknowledged_between(&self, from_ms: u64, to_ms: u64) -> u64 {
         let pages = self.pages();

@@ -22,6 +22,7 @@ pub mod processes;
 pub mod ready;
 pub mod report;
 pub mod resolver;
+pub mod rush;
 pub mod secrets;
 pub mod stats;
 pub mod status;

@@ -369,18 +369,24 @@ fn print_line(line: &Line, as_json: bool) {
     if as_json {
         return print(&json!(line).to_string());
     }
-    let name = match line.gate {
-        Some(true) => "service, gate on",
-        Some(false) => "service, gate off",
-        None => "bare database",
+    let name = match (line.workload, line.gate) {
+        ("booking", Some(false)) => "bookings, gate off",
+        ("booking", _) => "bookings, gate on",
+        ("booking_half_load", _) => "bookings, half load",
+        ("seat_map", _) => "seat maps",
+        _ => "bookings, bare database",
     };
     let ms = |ms: Option<f64>| ms.map_or("–".to_owned(), |ms| format!("{ms:.1} ms"));
     print(&format!(
-        "{name:<18} {:>8.1} bookings/s, p50 {}, p99 {}, {} at a time, {} errors",
+        "{name:<24} {:>8.1}/s, p50 {}, p99 {}, {} at a time, {} errors",
         line.acknowledged_per_s,
         ms(line.p50_ms),
         ms(line.p99_ms),
         line.concurrency,
         line.errors
     ));
+    let of_all = line.busy_percent.map_or(String::new(), |busy| format!(", {busy:.0} % of all cores"));
+    for (process, ms) in line.cpu_ms.iter().flatten() {
+        print(&format!("  {process}: {ms:.3} ms of CPU a booking{of_all}"));
+    }
 }

@@ -101,12 +101,12 @@ impl CommonArgs {
 }
 
 /// What a lab that is starting says.
-fn talk(what: &str) {
+pub(super) fn talk(what: &str) {
     eprintln!("lab: {what}");
 }
 
 /// Ends what the drill started. The files of one that went wrong are kept.
-async fn end(stage: Stage, clean: bool) {
+pub(super) async fn end(stage: Stage, clean: bool) {
     eprintln!("the drill is over; ending what it started");
     if let Some(folder) = stage.end(clean).await {
         eprintln!("the lab's files are kept in {} for a look", folder.display());
@@ -191,7 +191,7 @@ pub(crate) fn run(drill: Drill) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn block_on(drill: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+pub(super) fn block_on(drill: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let executor = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = executor.block_on(Box::pin(drill));
     executor.shutdown_background();

@@ -15,6 +15,7 @@ pub(crate) mod journal;
 pub(crate) mod orders;
 pub(crate) mod quarantine;
 pub(crate) mod reinstate;
+pub(crate) mod rush;
 pub(crate) mod status;
 pub(crate) mod switchover;
 pub(crate) mod up;

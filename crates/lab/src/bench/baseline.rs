@@ -115,6 +115,8 @@ async fn load(opts: OptsBuilder, warm_up: Duration, measure: Duration) -> Result
         acknowledged_per_s: rounded(to_f64(latency.len() as u64) / measure.as_secs_f64(), 1),
         p50_ms: latency.p50().map(|ms| rounded(ms, 1)),
         p99_ms: latency.p99().map(|ms| rounded(ms, 1)),
+        cpu_ms: None,
+        busy_percent: None,
         errors: 0,
     })
 }

@@ -3,5 +3,6 @@
 pub mod apply;
 pub mod baseline;
 pub mod booking;
+mod cost;
 pub mod gateway;
 pub mod waf;

@@ -388,22 +388,28 @@ fn on_sale(list: &Value) -> Vec<(u32, u8)> {
     all.into_iter().map(|(_, id, limit)| (id, limit)).collect()
 }
 
-/// The free seats of a performance: `<section>-<row>-<number>` of every section, without those taken.
+/// The free seats of a performance: all of them without those taken.
 fn free_seats(page: &Value) -> Result<Vec<String>, String> {
-    let sections = page.get("sections").and_then(Value::as_array).ok_or("a seat map without sections")?;
     let taken: std::collections::HashSet<&str> =
         page.get("taken").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-    let mut free = Vec::new();
+    let mut free = all_seats(page)?;
+    free.retain(|seat| !taken.contains(seat.as_str()));
+    Ok(free)
+}
+
+/// Every seat of a performance: `<section>-<row>-<number>` of every section, in the order of the availability's bits.
+pub(crate) fn all_seats(page: &Value) -> Result<Vec<String>, String> {
+    let sections = page.get("sections").and_then(Value::as_array).ok_or("a seat map without sections")?;
+    let mut all = Vec::new();
     for section in sections {
         let id = section.get("id").and_then(Value::as_str).ok_or("a section without id")?;
         let rows = section.get("rows").and_then(Value::as_array).ok_or("a section without rows")?;
         for (row, seats) in (1..).zip(rows) {
             let seats = seats.as_u64().ok_or("a row that is not a number of seats")?;
-            free.extend((1..=seats).map(|seat| format!("{id}-{row}-{seat}")));
+            all.extend((1..=seats).map(|seat| format!("{id}-{row}-{seat}")));
         }
     }
-    free.retain(|seat| !taken.contains(seat.as_str()));
-    Ok(free)
+    Ok(all)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,7 +15,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{HeaderMap, Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    net::TcpSocket,
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 
 /// No page or answer of the service is larger.
 const BODY_BYTES_MAX: usize = 16 << 20;
@@ -74,6 +78,10 @@ impl Failure {
 pub struct Http {
     idle: Mutex<HashMap<SocketAddr, Vec<Kept>>>,
     kept_max: Duration,
+    /// The address that connections come from; the system's choice if there is none.
+    source: Option<IpAddr>,
+    /// One for each connection that may be open.
+    turns: Semaphore,
 }
 
 /// A connection with nothing under way, and since when.
@@ -85,11 +93,21 @@ struct Kept {
 
 impl Default for Http {
     fn default() -> Self {
-        Http { idle: Mutex::default(), kept_max: KEPT_MAX }
+        Http {
+            idle: Mutex::default(),
+            kept_max: KEPT_MAX,
+            source: None,
+            turns: Semaphore::new(Semaphore::MAX_PERMITS),
+        }
     }
 }
 
 impl Http {
+    /// Visitors behind one address, who share at most so many connections: who finds all of them busy waits.
+    pub fn behind(source: IpAddr, connections: usize) -> Http {
+        Http { source: Some(source), turns: Semaphore::new(connections), ..Http::default() }
+    }
+
     /// Sends `request` to `to` and reads the whole answer, all within `timeout`.
     pub async fn send(
         &self,
@@ -98,6 +116,7 @@ impl Http {
         timeout: Duration,
     ) -> Result<Answer, Failure> {
         let deadline = Instant::now() + timeout;
+        let _turn = self.turn(to, deadline).await?;
         let mut request = request;
         loop {
             let Some(mut sender) = self.take(to) else { break };
@@ -115,7 +134,7 @@ impl Http {
                 }
             }
         }
-        let mut sender = match tokio::time::timeout_at(deadline, connect(to)).await {
+        let mut sender = match tokio::time::timeout_at(deadline, connect(to, self.source)).await {
             Ok(Ok(sender)) => sender,
             Ok(Err(e)) => return Err(Failure::NotSent(to, e)),
             Err(_) => return Err(Failure::NotSent(to, silent(timeout))),
@@ -124,6 +143,14 @@ impl Http {
             Ok(Ok(response)) => self.finish(to, response, Some(sender), deadline).await,
             Ok(Err(e)) => Err(Failure::Unanswered(to, e.to_string())),
             Err(_) => Err(Failure::Unanswered(to, silent(timeout))),
+        }
+    }
+
+    async fn turn(&self, to: SocketAddr, deadline: Instant) -> Result<SemaphorePermit<'_>, Failure> {
+        match tokio::time::timeout_at(deadline, self.turns.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(e)) => Err(Failure::NotSent(to, e.to_string())),
+            Err(_) => Err(Failure::NotSent(to, "every connection of the neighbours was busy".into())),
         }
     }
 
@@ -171,8 +198,15 @@ fn silent(timeout: Duration) -> String {
     format!("silent for {} ms", timeout.as_millis())
 }
 
-async fn connect(to: SocketAddr) -> Result<Sender, String> {
-    let stream = TcpStream::connect(to).await.map_err(|e| e.to_string())?;
+async fn connect(to: SocketAddr, source: Option<IpAddr>) -> Result<Sender, String> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(|e| e.to_string())?;
+    if let Some(source) = source {
+        socket
+            .bind((source, 0).into())
+            .map_err(|e| format!("{source} is no address of this machine: {e}"))?;
+    }
+    let stream = socket.connect(to).await.map_err(|e| e.to_string())?;
     stream.set_nodelay(true).map_err(|e| e.to_string())?;
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
     tokio::spawn(async move {
@@ -241,6 +275,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[tokio::test]
+    async fn neighbours_come_from_one_address_and_wait_for_each_other() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap();
+        let source: IpAddr = "127.0.0.9".parse().unwrap();
+        let http = Http::behind(source, 1);
+        let serve = async {
+            let (mut stream, from) = listener.accept().await.unwrap();
+            assert_eq!(from.ip(), source);
+            for _ in 0..2 {
+                assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            }
+        };
+        let ask = || http.send(server, get(), Duration::from_secs(5));
+        let ((), one, two) = tokio::join!(serve, ask(), ask());
+        assert!(one.is_ok() && two.is_ok(), "both on the one connection");
+        let busy = http.turns.acquire().await.unwrap();
+        let waited = http.send(server, get(), Duration::from_millis(20)).await.unwrap_err();
+        assert!(!waited.leaves_open(), "{waited}");
+        drop(busy);
     }
 
     #[tokio::test]

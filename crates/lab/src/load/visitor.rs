@@ -65,6 +65,9 @@ impl Patience {
         polite: true,
         all: Duration::from_secs(30),
     };
+    /// Somebody with all the time: what the loader itself reads before the doors open.
+    pub const PREPARING: Patience =
+        Patience { answer: Duration::from_secs(20), all: Duration::from_secs(60), ..Patience::PUBLIC };
     /// Somebody who measures when the service is back, and asks again at once.
     pub const MEASURING: Patience = Patience {
         answer: Duration::from_millis(700),
@@ -88,24 +91,24 @@ pub struct Visitors {
 }
 
 /// Why a visitor stopped insisting.
-struct GaveUp {
+pub(crate) struct GaveUp {
     /// Whether some attempt may have taken effect.
-    open: bool,
+    pub(crate) open: bool,
     /// What was heard last.
-    what: String,
+    pub(crate) what: String,
 }
 
 /// One request as it is repeated.
-struct Ask<'a> {
-    method: Method,
-    path: String,
-    body: Value,
-    cookie: Option<&'a str>,
-    key: Option<String>,
+pub(crate) struct Ask<'a> {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) body: Value,
+    pub(crate) cookie: Option<&'a str>,
+    pub(crate) key: Option<String>,
 }
 
 /// One visitor's run through one wish.
-struct Run<'a> {
+pub(crate) struct Run<'a> {
     all: &'a Visitors,
     route: &'a mut Route,
     patience: Patience,
@@ -117,8 +120,7 @@ impl Visitors {
     /// Books what is wished for and enters the outcome in the ledger.
     pub async fn book(&self, wish: &Wish, route: &mut Route, patience: Patience) -> Outcome {
         self.ledger.arrived();
-        let mut run =
-            Run { all: self, route, patience, deadline: Instant::now() + patience.all, smooth: true };
+        let mut run = Run::new(self, route, patience);
         let outcome = run.book(wish).await;
         self.ledger.ended(&outcome, run.smooth);
         outcome
@@ -126,9 +128,7 @@ impl Visitors {
 
     /// Signs up, or logs in where the account exists already.
     pub async fn enter(&self, email: &str, password: &str, route: &mut Route) -> Result<Account, String> {
-        let patience = Patience { answer: Duration::from_secs(20), ..Patience::PUBLIC };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let mut run = Run { all: self, route, patience, deadline, smooth: true };
+        let mut run = Run::new(self, route, Patience::PREPARING);
         let name = email.split('@').next().unwrap_or(email);
         let sign_up = json!({ "email": email, "name": name, "password": password, "terms": true });
         let log_in = json!({ "email": email, "password": password });
@@ -147,9 +147,7 @@ impl Visitors {
 
     /// Reads a public page of the API.
     pub async fn read(&self, path: &str, route: &mut Route) -> Result<Value, String> {
-        let patience = Patience { answer: Duration::from_secs(20), ..Patience::PUBLIC };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let mut run = Run { all: self, route, patience, deadline, smooth: true };
+        let mut run = Run::new(self, route, Patience::PREPARING);
         let ask = Ask { method: Method::GET, path: path.into(), body: Value::Null, cookie: None, key: None };
         let answer = run.insist(&ask).await.map_err(|e| format!("{path}: {}", e.what))?;
         if !answer.status.is_success() {
@@ -159,7 +157,12 @@ impl Visitors {
     }
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// Begins now, and lasts as long as the patience.
+    pub(crate) fn new(all: &'a Visitors, route: &'a mut Route, patience: Patience) -> Run<'a> {
+        Run { all, route, patience, deadline: Instant::now() + patience.all, smooth: true }
+    }
+
     async fn book(&mut self, wish: &Wish) -> Outcome {
         let sent_at_ms = Boot::now().as_ms();
         let hold = Ask {
@@ -238,12 +241,15 @@ impl Run<'_> {
         }))
     }
 
-    async fn insist(&mut self, ask: &Ask<'_>) -> Result<Answer, GaveUp> {
+    pub(crate) async fn insist(&mut self, ask: &Ask<'_>) -> Result<Answer, GaveUp> {
         self.insist_where(ask).await.map(|(answer, _)| answer)
     }
 
     /// Sends `ask` until there is an answer that is yes or no, or the deadline has come.
-    async fn insist_where(&mut self, ask: &Ask<'_>) -> Result<(Answer, std::net::SocketAddr), GaveUp> {
+    pub(crate) async fn insist_where(
+        &mut self,
+        ask: &Ask<'_>,
+    ) -> Result<(Answer, std::net::SocketAddr), GaveUp> {
         let mut gave_up = GaveUp { open: false, what: "no time was left".into() };
         while Instant::now() < self.deadline {
             let mut pause = self.patience.pause.mul_f64(rand::rng().random_range(0.5..1.5));
@@ -347,12 +353,12 @@ fn refused(answer: &Answer) -> Outcome {
     }
 }
 
-fn brief(answer: &Answer) -> String {
+pub(crate) fn brief(answer: &Answer) -> String {
     let text: String = String::from_utf8_lossy(&answer.body).chars().take(200).collect();
     format!("{} {text}", answer.status)
 }
 
-fn session(answer: &Answer) -> Option<String> {
+pub(crate) fn session(answer: &Answer) -> Option<String> {
     let all = answer.headers.get_all(header::SET_COOKIE).iter();
     all.filter_map(|v| v.to_str().ok())
         .filter_map(|v| v.split(';').next())

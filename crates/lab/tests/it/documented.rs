@@ -1,6 +1,6 @@
 //! `docs/json-output.md` names every key that is printed, and no other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lab::{
     bench::{
@@ -14,6 +14,7 @@ use lab::{
         switchover,
         watch::Phases,
     },
+    rush,
     status::Report,
 };
 use model::{
@@ -69,6 +70,13 @@ fn the_switchover_drill() {
     const COMMAND: &str = "`ghostlight drill switchover --json`";
     check(COMMAND, "A line a round", &[switchover::Round::default()]);
     check(COMMAND, "The summary", &[switchover::Summary::default()]);
+}
+
+#[test]
+fn the_rush() {
+    const COMMAND: &str = "`ghostlight rush --json`";
+    check(COMMAND, "The result", &[rush::Report::default()]);
+    check(COMMAND, "The summary", &[rush::Report::default().summary()]);
 }
 
 #[test]
@@ -175,9 +183,13 @@ fn the_booking_bench() {
         acknowledged_per_s: 1.0,
         p50_ms: None,
         p99_ms: None,
+        cpu_ms: Some(BTreeMap::new()),
+        busy_percent: Some(0.0),
         errors: 0,
     };
-    let summary = booking::Summary::of(&line, &line, &line);
+    let of = |workload| Line { workload, ..line.clone() };
+    let with = [of("booking"), of("booking_half_load"), of("seat_map")];
+    let summary = booking::Summary::of(&with, &[], &of("database")).expect("a summary");
     check(COMMAND, "A line a workload", &[line]);
     check(COMMAND, "The summary", &[summary]);
 }

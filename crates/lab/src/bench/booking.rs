@@ -186,7 +186,7 @@ impl Sale {
     }
 
     /// Each visitor books the next as soon as the last is acknowledged.
-    async fn saturated(&mut self) -> Result<Line, Aborted> {
+    async fn saturated(&self) -> Result<Line, Aborted> {
         let from = Boot::now() + self.config.warm_up;
         let to = from + self.config.measure;
         let crowd = &self.crowd;
@@ -252,7 +252,8 @@ impl Sale {
                 let mut route = self.route(n)?;
                 let (mut latencies, mut errors) = (Vec::new(), 0);
                 while Boot::now() < to {
-                    let request = Request::get(&uri).header("host", visitors.host.as_ref()).body(Full::default());
+                    let request =
+                        Request::get(&uri).header("host", visitors.host.as_ref()).body(Full::default());
                     let request = request.map_err(|e| e.to_string())?;
                     let (began, whom) = (Boot::now(), route.whom().await?);
                     match visitors.http.send(whom, request, Patience::PUBLIC.answer).await {
@@ -270,11 +271,7 @@ impl Sale {
             latencies.into_iter().for_each(|ms| latency.push(ms));
             errors += failed;
         }
-        Ok(Line {
-            concurrency: self.config.visitors,
-            errors,
-            ..self.line("seat_map", measure, &latency)
-        })
+        Ok(Line { concurrency: self.config.visitors, errors, ..self.line("seat_map", measure, &latency) })
     }
 
     fn route(&self, n: usize) -> Result<Route, String> {

@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn what_was_used_is_the_difference() {
-        let cost = |ticks, busy, all| Cost { by_process: BTreeMap::from([("a".to_owned(), ticks)]), busy, all };
+        let cost =
+            |ticks, busy, all| Cost { by_process: BTreeMap::from([("a".to_owned(), ticks)]), busy, all };
         let (by_process, busy) = cost(150, 190, 400).since(&cost(50, 100, 200));
         assert_eq!((by_process["a"], busy), (1_000.0, 45.0));
     }

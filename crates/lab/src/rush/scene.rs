@@ -146,7 +146,10 @@ impl Scene {
         let (mut in_a_row, began) = (0, Boot::now());
         while in_a_row < KNOWN_IN_A_ROW {
             if began.elapsed() > KNOWN_WITHIN {
-                return Err(Aborted::from(format!("the service does not see that performance {} opens later", self.performance)));
+                return Err(Aborted::from(format!(
+                    "the service does not see that performance {} opens later",
+                    self.performance
+                )));
             }
             let seen = client.read(&path, route).await?;
             in_a_row = if seen["sale"] == "open" { 0 } else { in_a_row + 1 };

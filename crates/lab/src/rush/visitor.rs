@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Somebody who really wants a ticket: five seconds for an answer, a minute and a half for every step.
-const PATIENCE: Patience = Patience {
+pub(super) const PATIENCE: Patience = Patience {
     answer: Duration::from_secs(5),
     pause: Duration::from_millis(500),
     polite: true,
@@ -55,10 +55,14 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Which seats are free, by the public bitmap.
-    pub(super) async fn free(&self, all: &Visitors, route: &mut Route) -> Result<Vec<bool>, String> {
+    pub(super) async fn free(
+        &self,
+        all: &Visitors,
+        route: &mut Route,
+        patience: Patience,
+    ) -> Result<Vec<bool>, String> {
         let path = format!("/api/performances/{}/availability", self.performance);
         let ask = Ask { method: Method::GET, path, body: Value::Null, cookie: None, key: None };
-        let patience = Patience { all: Duration::from_secs(2), ..PATIENCE };
         let answer = Run::new(all, route, patience).insist(&ask).await.map_err(|e| e.what)?;
         free(&answer.body, self.seats.len()).ok_or_else(|| format!("an odd bitmap: {}", brief(&answer)))
     }
@@ -360,7 +364,7 @@ impl Visitor {
                 groups["groups"].as_array().into_iter().flatten().filter_map(Value::as_array).flatten();
             return Ok(seats.filter_map(Value::as_str).map(str::to_owned).collect());
         }
-        let free = self.shared.free(&self.all, &mut self.route).await.map_err(|_| End::GaveUp)?;
+        let free = self.shared.free(&self.all, &mut self.route, PATIENCE).await.map_err(|_| End::GaveUp)?;
         let from = self.rng.random_range(0..free.len().max(1));
         let around = (from..free.len()).chain(0..from).filter(|n| free.get(*n) == Some(&true));
         Ok(around.take(count).filter_map(|n| self.shared.seats.get(n).cloned()).collect())

@@ -6,14 +6,22 @@ use std::time::Duration;
 use model::Site;
 use tokio::time::Instant;
 
-use super::{Rush, visitor::Shared};
+use super::{
+    Rush,
+    visitor::{PATIENCE, Shared},
+};
 use crate::{
     drill::{Aborted, access::Access},
-    load::{route::Route, visitor::Visitors},
+    load::{
+        route::Route,
+        visitor::{Patience, Visitors},
+    },
 };
 
 /// How often is looked.
 const LOOK: Duration = Duration::from_secs(1);
+/// A look that takes longer is none.
+const GLANCE: Patience = Patience { all: Duration::from_secs(2), ..PATIENCE };
 /// Nothing was free for so many looks: sold out.
 const SOLD_OUT_LOOKS: u32 = 5;
 /// The primary is killed when one seat in so many is taken.
@@ -58,7 +66,7 @@ impl Watch<'_> {
                 () = self.shared.over.cancelled() => return Ok(()),
             }
             // While the service is away, what was seen last stands.
-            let Ok(free) = self.shared.free(self.client, &mut self.route).await else { continue };
+            let Ok(free) = self.shared.free(self.client, &mut self.route, GLANCE).await else { continue };
             let (all, left) = (free.len(), free.iter().filter(|free| **free).count());
             let taken = all - left;
             if self.config.kill_primary && self.killed.is_none() && taken * KILL_AT_ONE_IN >= all {

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { barriers, open_browser, picture, visitor } from "./browser.mjs";
+import { eventually } from "./lab.mjs";
 import { Stand } from "./stand.mjs";
 
 const PASSWORD = "lamp on the stage";
@@ -35,6 +36,7 @@ test("a visitor's way through the box office", { timeout: 6 * MINUTE }, async (t
     for (const words of [KOREAN, ENGLISH]) await t.test(`${words.name}: a forgotten password, and the profile`, () => forgets(browser, stand, words));
     await t.test("a browser without scripts books, too", () => without_scripts(browser, stand));
     await t.test("the organiser's pages, and a door that goes on without a network", () => organises(browser, stand));
+    await t.test("a seat that comes back, and a bank transfer", () => waits(browser, stand, KOREAN));
     await t.test("two wait together, and both come in", () => wait_together(browser, stand));
   } finally {
     await browser.close();
@@ -120,6 +122,14 @@ async function books(browser, stand, words) {
   await page.waitForURL("**/checkout/*");
   await page.getByRole("timer").getByText(/^0[67]:\d\d$/).waitFor();
   await look("checkout", { dark: true });
+  // A kind of ticket is priced by the server before anything is paid.
+  const sum = page.locator(".sum strong");
+  const before = await sum.innerText();
+  await page.locator(".kinds select").first().selectOption("care");
+  await page.locator("button[name=reprice]").click();
+  await page.waitForURL("**/checkout/*?priced=1");
+  assert.notEqual(await sum.innerText(), before);
+  await look("checkout-kind", { dark: true });
   await page.getByRole("radio", { name: words.declined }).check();
   await page.getByRole("button", { name: words.pay }).click();
   await page.getByRole("alert").waitFor();
@@ -221,6 +231,10 @@ async function organises(browser, stand) {
   await page.locator(`a[href="/organiser/performances/${id}"]`).click();
   await page.locator("svg.plot").waitFor();
   await look("report", { dark: true });
+  await page.locator(`a[href="/organiser/bookings/${booking_no}/refund"]`).waitFor();
+  await page.goto(`/organiser/bookings/${booking_no}/refund`);
+  await look("refund", { dark: true });
+  await page.goBack();
   const download = page.waitForEvent("download");
   await page.getByRole("link", { name: "Download as CSV" }).click();
   assert.match((await download).suggestedFilename(), /^bookings-\d+-\d{8}\.csv$/);
@@ -311,10 +325,62 @@ async function puts_on_sale(page, look) {
   await page.getByRole("link", { name: "Book", exact: true }).first().click();
   await page.locator(".sections a").first().waitFor();
   await look("own-hall", { dark: true });
-  await page.locator(".sections a").first().click();
+  await page.locator('.sections a[href$="section=A1"]').click();
   await page.locator("#plan .seat.free").first().waitFor();
   assert.equal(await page.locator("#plan .seat.taken").count(), 2, "the guests' seats");
   await look("own-seats");
+}
+
+/** All seats of a grade are gone; somebody waits, is offered one that came back, and pays it by transfer. */
+async function waits(browser, stand, words) {
+  const { context, page, look, wrong } = await fan(browser, stand, words, `waits-${words.name}@example.com`);
+  const performances = await (await context.request.get("/api/performances")).json();
+  const { id } = performances.find((p) => p.show.slug === "night-sea");
+  const row = Array.from({ length: 20 }, (_, i) => `B1-1-${i + 1}`);
+  let [booking, seller] = [];
+  for (let first = 0; first < row.length; first += 4) {
+    const other = await visitor(browser, stand.site);
+    const post = (path, data, key) => other.context.request.post(path, { data, headers: { "idempotency-key": key } });
+    await post("/api/signup", { email: `row${first}-${words.name}@example.com`, name: "백도겸", password: PASSWORD, terms: true }, "s");
+    const { hold_id } = await (await post(`/api/performances/${id}/holds`, { seats: row.slice(first, first + 4) }, "h")).json();
+    if (seller) { await other.context.close(); continue; }
+    booking = await (await post(`/api/holds/${hold_id}/pay`, { method: "test" }, "p")).json();
+    seller = other;
+  }
+  await page.goto(`/performances/${id}`);
+  await look("hall-sold-out");
+  await page.locator(`a[href="/performances/${id}/waitlist"]`).first().click();
+  await page.getByRole("radio").last().check();
+  await look("waitlist", { dark: true });
+  await page.locator("main form button.button").click();
+  await page.locator(".waits-place strong").waitFor();
+  await look("waitlist-joined");
+  const path = `/api/bookings/${booking.booking_no}/cancel`;
+  const { fee_won } = await (await seller.context.request.get(path)).json();
+  assert.equal((await seller.context.request.post(path, { data: { fee_won } })).status(), 204);
+  await seller.context.close();
+  await eventually("a seat is offered", async () => {
+    await page.reload();
+    return (await page.locator('.waits a[href^="/checkout/"]').count()) === 1;
+  }, 20_000);
+  await look("waitlist-offer", { dark: true });
+  await page.goto("/my");
+  await look("my-offer");
+  await page.goto(`/performances/${id}/waitlist`);
+  await page.locator('.waits a[href^="/checkout/"]').click();
+  await page.waitForURL("**/checkout/*");
+  await page.locator('input[name=method][value="transfer"]').check();
+  await look("checkout-transfer");
+  await page.getByRole("button", { name: words.pay }).click();
+  await page.waitForURL("**/transfers/*");
+  await look("transfer", { dark: true });
+  const transfer = new URL(page.url()).pathname;
+  for (const [name, at] of [["en-transfer", transfer], ["en-waitlist", `/performances/${id}/waitlist`], ["en-my", "/my"]]) {
+    await page.goto(`/en${at}`);
+    await look(name);
+  }
+  assert.deepEqual(wrong(), [], "what is wrong with the pages");
+  await context.close();
 }
 
 async function without_scripts(browser, stand) {

@@ -34,7 +34,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let password = Secret::new(Scratch::APPLICATION_PASSWORD);
     let store = Store::open(&url, Some(&password), clock.clone(), shutdown.clone())?;
     let desk = Desk::new(store, Secret::new("a key for looking at pages"), clock.clone())?
-        .with_organisers([ORGANISER.to_owned()]);
+        .with_organisers([ORGANISER.to_owned()])
+        .with_bank(Some("국민 123-45-678901 고스트라이트".to_owned()));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let site = format!("http://{}", listener.local_addr()?);
     let letters = std::env::temp_dir().join(format!("ghostlight-stand-{}", std::process::id()));

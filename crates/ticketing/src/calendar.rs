@@ -117,14 +117,15 @@ pub fn iso(at_ms: u64) -> String {
     format!("{}Z", sql(at_ms).replacen(' ', "T", 1))
 }
 
-/// The moment that a form's `datetime-local` field says in Korean time: `2026-12-24T19:30`.
+/// The moment that a form's `datetime-local` field says in Korean time: `2026-12-24T19:30`. Up to 2037: what comes after
+/// the 19th of January 2038 is no moment to the database's `UNIX_TIMESTAMP`, by which we read it back.
 pub fn from_form(text: &str) -> Option<u64> {
     let (date, time) = text.trim().split_once('T')?;
     let mut date = date.split('-').map(|n| n.parse::<u64>().ok());
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
     let mut time = time.split(':').map(|n| n.parse::<u64>().ok());
     let (hour, minute) = (time.next()??, time.next()??);
-    if !(1970..=2200).contains(&year)
+    if !(1970..=2037).contains(&year)
         || !(1..=12).contains(&month)
         || !(1..=31).contains(&day)
         || hour > 23
@@ -169,9 +170,16 @@ mod tests {
             assert_eq!(at.is_some(), has, "{day}");
             assert!(at.is_none_or(|at| (time(at), korea(at).minute) == ("09:05".into(), 5)), "{day}");
         }
-        for odd in
-            ["", "2026-12-24", "2026-13-01T00:00", "2026-12-24T24:00", "T", "2026-12-24T19", "0-0-0T0:0"]
-        {
+        for odd in [
+            "",
+            "2026-12-24",
+            "2026-13-01T00:00",
+            "2026-12-24T24:00",
+            "T",
+            "2026-12-24T19",
+            "0-0-0T0:0",
+            "2038-01-01T00:00",
+        ] {
             assert_eq!(from_form(odd), None, "{odd}");
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     booking::{SaleState, sale_state},
+    discount::Discount,
     lang::Lang,
 };
 
@@ -102,12 +103,19 @@ pub struct Show {
     pub age_min: u8,
     /// Seat grades, dearest first.
     pub grades: Vec<Grade>,
+    /// Who pays less.
+    pub discounts: Vec<Discount>,
 }
 
 impl Show {
     /// A grade by its word.
     pub fn grade(&self, word: &str) -> Option<&Grade> {
         self.grades.iter().find(|g| g.word == word)
+    }
+
+    /// A discount by its word.
+    pub fn discount(&self, word: &str) -> Option<&Discount> {
+        self.discounts.iter().find(|d| d.id == word)
     }
 }
 

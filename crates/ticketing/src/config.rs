@@ -19,6 +19,8 @@
 //! - `TICKETING_ASK_TOKEN_FILE`: file with the bearer token for it;
 //! - `TICKETING_ORGANISERS`: addresses, with commas between them: whoever confirmed one of them sees sales and gives
 //!   roles;
+//! - `TICKETING_BANK`: the bank account to which visitors may transfer, as they read it, e.g. `국민 123-45-678901 극장`;
+//!   organisers confirm what came (none: nobody pays by transfer);
 //! - `TICKETING_DIE_WITH_PARENT=1`: end when the parent process ends.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
@@ -52,6 +54,8 @@ pub struct Config {
     pub till: Till,
     /// Who sees sales and gives roles.
     pub organisers: Vec<String>,
+    /// The bank account to which visitors may transfer.
+    pub bank: Option<String>,
     /// End with the parent.
     pub die_with_parent: bool,
 }
@@ -147,7 +151,18 @@ impl Config {
         let organisers = var("TICKETING_ORGANISERS").unwrap_or_default();
         let organisers =
             organisers.split(',').map(str::trim).filter(|a| !a.is_empty()).map(str::to_owned).collect();
-        Ok(Config { listen, database_url, database_password, key, post, till, organisers, die_with_parent })
+        let bank = var("TICKETING_BANK").map(|b| b.trim().to_owned()).filter(|b| !b.is_empty());
+        Ok(Config {
+            listen,
+            database_url,
+            database_password,
+            key,
+            post,
+            till,
+            organisers,
+            bank,
+            die_with_parent,
+        })
     }
 }
 

@@ -29,6 +29,7 @@ use crate::{
 
 mod account;
 mod cancel;
+mod kinds;
 mod organiser;
 mod partner;
 mod post;
@@ -38,15 +39,18 @@ mod refund;
 mod sessions;
 mod settle;
 mod tickets;
+mod transfer;
 mod waitlist;
 
 pub use cancel::Terms;
+pub use kinds::Kinds;
 pub use organiser::{Report, Shown, Verdict};
 pub use partner::{Customer, KeyRefusal};
 pub use post::Post;
 pub use programme::HallRefusal;
 pub use refund::{NOTE_MAX as REFUND_NOTE_MAX, RefundWish, Refundable};
 pub use sessions::Sessions;
+pub use transfer::BY_BANK;
 pub use waitlist::Scarce;
 
 /// How often a lost race is run again before we say that there is no time for it now.
@@ -76,6 +80,7 @@ pub struct Desk {
     issuer: Arc<Issuer>,
     organisers: Arc<BTreeSet<String>>,
     gates: Arc<Gates>,
+    bank: Option<Arc<str>>,
 }
 
 /// Why there can be no box office: a mistake of ours, or of the machine.
@@ -141,6 +146,7 @@ impl Desk {
             issuer,
             organisers: Arc::default(),
             gates: Arc::default(),
+            bank: None,
         })
     }
 

@@ -35,6 +35,14 @@ pub struct Discount {
     pub until_ms: u64,
 }
 
+impl Discount {
+    /// Whether it can be had for a seat of this grade now.
+    pub fn is_for(&self, grade: &str, now_ms: u64) -> bool {
+        (self.from_ms..self.until_ms).contains(&now_ms)
+            && (self.grades.is_empty() || self.grades.iter().any(|g| g == grade))
+    }
+}
+
 /// A seat that is being paid for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Priced {

@@ -111,6 +111,11 @@ impl IdempotencyKey {
         IdempotencyKey(format!("page:{hold}"))
     }
 
+    /// The key of a bank transfer that pays a hold: one hold is paid once, whoever says that the money came.
+    pub fn of_transfer(hold: &HoldId) -> IdempotencyKey {
+        IdempotencyKey(format!("transfer:{hold}"))
+    }
+
     /// As stored.
     pub fn as_str(&self) -> &str {
         &self.0

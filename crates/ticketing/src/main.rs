@@ -40,7 +40,10 @@ async fn run(config: Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
         clock.clone(),
         shutdown.clone(),
     )?;
-    let desk = Desk::new(store, config.key, clock)?.with_organisers(config.organisers).with_till(config.till);
+    let desk = Desk::new(store, config.key, clock)?
+        .with_organisers(config.organisers)
+        .with_bank(config.bank)
+        .with_till(config.till);
     if let Some(post) = config.post {
         desk.send_letters(post, shutdown.clone());
     }

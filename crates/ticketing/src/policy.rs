@@ -125,6 +125,25 @@ impl Rate {
     }
 }
 
+/// A bank transfer must be there at this hour of the next day …
+const TRANSFER_HOUR: u64 = 23;
+/// … and what was not paid comes back together at this hour of the night that follows.
+const UNPAID_HOUR: u64 = 2;
+/// Not offered when the money could come later than so long before the performance: who waits must have a chance, too.
+const TRANSFER_BEFORE_MS: u64 = 2 * DAY_MS;
+
+/// Until when a bank transfer that is begun at `now_ms` must be there; none if the performance is too near.
+pub fn transfer_due_ms(starts_ms: u64, now_ms: u64) -> Option<u64> {
+    let due_ms = on_korean_day(korean_day(now_ms) + 1, TRANSFER_HOUR, 0);
+    (due_ms + TRANSFER_BEFORE_MS <= starts_ms).then_some(due_ms)
+}
+
+/// When seats that were to be paid by `due_ms`, and were not, can be had again: all of a day in one batch, at a moment
+/// that everybody knows.
+pub fn unpaid_release_ms(due_ms: u64) -> u64 {
+    on_korean_day(korean_day(due_ms) + 1, UNPAID_HOUR, 0)
+}
+
 /// When a seat that is cancelled at `now_ms` can be had again: at a full ten minutes that is at least two away, so
 /// that nobody can book what a friend gives up in the same breath, and everybody knows when to look.
 pub fn release_ms(now_ms: u64) -> u64 {
@@ -204,6 +223,17 @@ mod tests {
         assert!(kinder.is_lawful());
         assert_eq!(Rate::Flat { won: 4_000, percent_max: 10 }.of(30_000), 3_000);
         assert_eq!(Rate::Flat { won: 4_000, percent_max: 10 }.of(90_000), 4_000);
+    }
+
+    #[test]
+    fn a_transfer_has_until_the_next_evening_and_the_unpaid_come_back_in_one_night() {
+        let starts_ms = on_korean_day(100, 19, 30);
+        let due = |day, hour| transfer_due_ms(starts_ms, on_korean_day(day, hour, 0));
+        assert_eq!(due(90, 0), Some(on_korean_day(91, 23, 0)));
+        assert_eq!(due(90, 23), Some(on_korean_day(91, 23, 0)));
+        assert_eq!(due(96, 12), Some(on_korean_day(97, 23, 0)));
+        assert_eq!(due(97, 12), None, "the money could come a day and a half before");
+        assert_eq!(unpaid_release_ms(on_korean_day(91, 23, 0)), on_korean_day(92, 2, 0));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use crate::{
     booking::{HoldRefusal, PayRefusal},
     catalogue::Text,
+    discount::DiscountRefusal,
     lang::{Lang, won},
     password::PASSWORD_MIN,
     payment::PaymentError,
@@ -72,6 +73,8 @@ pub enum Refusal {
     Queue(QueueRefusal),
     /// Nobody can wait for this.
     Waitlist(WaitRefusal),
+    /// These seats cannot have this kind of ticket.
+    Discount(DiscountRefusal),
 }
 
 /// Why somebody cannot join a waiting list.
@@ -182,6 +185,7 @@ impl Refusal {
             Refusal::Queue(QueueRefusal::Drawing) => "queue_drawing",
             Refusal::Queue(QueueRefusal::NotCalled) => "queue_not_called",
             Refusal::Queue(QueueRefusal::NoTurn) => "turn_required",
+            Refusal::Discount(_) => "discount_refused",
             Refusal::Waitlist(WaitRefusal::StillFree) => "waitlist_seats_free",
             Refusal::Waitlist(WaitRefusal::Full) => "waitlist_full",
             Refusal::Waitlist(WaitRefusal::Ended) => "waitlist_ended",
@@ -220,7 +224,8 @@ impl Refusal {
             | Refusal::Hold(_)
             | Refusal::Pay(_)
             | Refusal::Queue(_)
-            | Refusal::Waitlist(_) => StatusCode::CONFLICT,
+            | Refusal::Waitlist(_)
+            | Refusal::Discount(_) => StatusCode::CONFLICT,
         }
     }
 
@@ -348,6 +353,20 @@ impl Refusal {
                 "This way of paying does not work right now. Your seats are still held; please choose another.",
             ),
             Refusal::Mend(what) => what.in_lang(lang),
+            Refusal::Discount(DiscountRefusal::NoSuch(_)) => lang.pick(
+                "지금은 쓸 수 없는 할인이에요. 좌석은 그대로예요. 다른 권종을 골라 주세요.",
+                "This discount cannot be had now. Your seats are still held; please choose another.",
+            ),
+            Refusal::Discount(DiscountRefusal::NotForGrade(_)) => lang.pick(
+                "이 등급에는 쓸 수 없는 할인이에요. 다른 권종을 골라 주세요.",
+                "This discount is not for seats of this grade. Please choose another.",
+            ),
+            Refusal::Discount(DiscountRefusal::TooMany { seats_max, .. }) => {
+                return match lang {
+                    Lang::Ko => format!("이 할인은 한 번에 {seats_max}매까지 쓸 수 있어요."),
+                    Lang::En => format!("This discount is for up to {seats_max} tickets of a booking."),
+                };
+            }
             Refusal::Waitlist(WaitRefusal::StillFree) => lang.pick(
                 "지금 바로 예매할 수 있는 자리가 있어요. 기다리지 말고 골라 보세요.",
                 "There are seats that you can book right now, without waiting.",

@@ -51,6 +51,8 @@ pub struct Report {
     pub lines: Vec<Line>,
     /// When each ticket came in, by booking and seat.
     pub entered: BTreeMap<(u64, String), u64>,
+    /// The kinds of reduced tickets, by seat.
+    pub kinds: BTreeMap<String, String>,
 }
 
 impl Desk {
@@ -83,6 +85,7 @@ impl Desk {
             sales,
             lines: self.store.lines(performance).await?,
             entered: self.entered(performance).await?,
+            kinds: self.store.kinds_sold(performance).await?,
         })
     }
 
@@ -114,6 +117,7 @@ impl Desk {
             sales,
             lines: self.store.lines(performance).await?,
             entered: self.entered(performance).await?,
+            kinds: self.store.kinds_sold(performance).await?,
         })
     }
 

@@ -21,7 +21,7 @@ use crate::{
         letters::{self, Facts},
     },
     refusal::Refusal,
-    store::{Due, StoreError},
+    store::{Due, StoreError, TransferState},
 };
 
 /// How often the outbox is looked into.
@@ -95,7 +95,7 @@ async fn send(desk: &Desk, post: &Post, due: &Due) -> Result<bool, Refusal> {
         Kind::Reset => {
             desk.letter_token(due.kind, due.account, &due.password_hash, due.created_ms + RESET_MS)
         }
-        Kind::Password | Kind::Booked | Kind::Cancelled | Kind::Offered => String::new(),
+        Kind::Password | Kind::Booked | Kind::Cancelled | Kind::Offered | Kind::Transfer => String::new(),
     };
     let catalogue = desk.catalogue().await?;
     let booked = match due.kind {
@@ -116,7 +116,16 @@ async fn send(desk: &Desk, post: &Post, due: &Due) -> Result<bool, Refusal> {
         let offer = w.offer.as_ref().filter(|o| !o.bought && !o.seats.is_empty())?;
         Some((offer, catalogue.event(w.performance)?))
     });
-    let facts = Facts { site: &post.site, token, booking, because, offer };
+    let waited = match due.kind {
+        Kind::Transfer => desk.store.transfer_by_id(due.subject).await?,
+        _ => None,
+    };
+    let transfer = waited.as_ref().and_then(|t| {
+        let waits = t.state == TransferState::Waiting && !t.seats.is_empty();
+        let event = catalogue.event(t.performance).filter(|_| waits)?;
+        Some((t, desk.bank()?, event))
+    });
+    let facts = Facts { site: &post.site, token, booking, because, offer, transfer };
     let Some(letter) = letters::write(due, &facts) else {
         // What it is about is gone: nothing is left to be said.
         return Ok(true);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Desk;
 use crate::{
     catalogue::{Catalogue, GRADES, Hall, Text},
+    discount::{Discount, Less},
     fixture::ROOM_FROM_SEATS,
     hall_csv::{self, Fault},
     queue::{Sale, draw::Seed},
@@ -118,6 +119,50 @@ impl Desk {
             Err(StoreError::Duplicate(_)) => Err(mend(
                 "이 주소를 쓰는 공연이 이미 있어요. 다른 주소를 적어 주세요.",
                 "There is a show with this address. Please write another.",
+            )),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Takes a discount for a show.
+    pub async fn add_discount(&self, by: u64, show: u32, mut discount: Discount) -> Result<(), Refusal> {
+        self.require(by, Role::Organiser).await?;
+        let catalogue = self.catalogue().await?;
+        let show = catalogue.shows.iter().find(|s| s.id == show).ok_or(Refusal::NoSuch)?;
+        let word_fits = (2..=16).contains(&discount.id.len())
+            && discount.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        if !word_fits {
+            return Err(mend(
+                "할인의 짧은 이름을 영어 소문자와 숫자 2자에서 16자로 적어 주세요. 예: early",
+                "Please write the discount's word in 2 to 16 of a-z and 0-9, like early.",
+            ));
+        }
+        discount.name = checked(discount.name, 60, ("할인 이름", "the discount's name"))?;
+        if let Some(proof) = discount.proof.take() {
+            discount.proof = Some(checked(proof, 100, ("증빙", "what must be shown"))?);
+        }
+        let less_fits = match discount.less {
+            Less::Percent(percent) => (1..=100).contains(&percent),
+            Less::Won(won) => (100..=10_000_000).contains(&won),
+        };
+        if !less_fits {
+            return Err(mend(
+                "할인은 1~100% 또는 100원 이상의 금액으로 적어 주세요.",
+                "Please write a discount of 1 to 100 percent, or of 100 won or more.",
+            ));
+        }
+        if discount.from_ms >= discount.until_ms {
+            return Err(mend(
+                "할인이 끝나는 때가 시작보다 늦어야 해요.",
+                "The discount must end after it begins.",
+            ));
+        }
+        let rank = u8::try_from(show.discounts.len()).unwrap_or(u8::MAX);
+        match self.store.add_discount(by, show.id, rank, &discount, self.clock.now_ms()).await {
+            Ok(()) => Ok(()),
+            Err(StoreError::Duplicate(_)) => Err(mend(
+                "이 공연에 같은 이름의 할인이 이미 있어요.",
+                "The show has a discount of this word already.",
             )),
             Err(e) => Err(e.into()),
         }

@@ -22,7 +22,8 @@ use super::{
 use crate::{
     calendar::iso,
     catalogue::{Event, Text, split_seat},
-    desk::{Desk, Signup},
+    desk::{Desk, Kinds, Signup},
+    discount::Less,
     ids::{BookingNo, HoldId, IdempotencyKey},
     lang::Lang,
     refusal::Refusal,
@@ -46,6 +47,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/performances/{id}/queue/enter", post(queue::enter_api))
         .route("/queue/{id}", get(queue::serving))
         .route("/holds/{hold}", delete(release))
+        .route("/holds/{hold}/kinds", post(choose_kinds))
         .route("/holds/{hold}/pay", post(pay))
         .route("/bookings", get(bookings))
         .route("/bookings/{no}/tickets", get(tickets))
@@ -189,6 +191,17 @@ fn event_json(event: &Event<'_>, now_ms: u64) -> Value {
         "grades": event.show.grades.iter()
             .map(|g| json!({ "grade": g.word, "name": text(&g.name), "price_won": g.price_won }))
             .collect::<Vec<_>>(),
+        "discounts": event.show.discounts.iter()
+            .map(|d| {
+                let (percent, won) = match d.less {
+                    Less::Percent(percent) => (Some(percent), None),
+                    Less::Won(won) => (None, Some(won)),
+                };
+                json!({ "id": d.id, "name": text(&d.name), "percent": percent, "won": won, "grades": d.grades,
+                        "seats_max": d.seats_max, "proof": d.proof.as_ref().map(text),
+                        "from": iso(d.from_ms), "until": iso(d.until_ms) })
+            })
+            .collect::<Vec<_>>(),
     })
 }
 
@@ -297,6 +310,36 @@ async fn release(State(desk): State<Desk>, visitor: Visitor, Path(hold): Path<St
     };
     run.await.map_err(|e| No(e, visitor.lang))?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+#[derive(Deserialize)]
+struct KindsBody {
+    /// Seat → discount; a seat that is not named costs its full price.
+    kinds: Kinds,
+}
+
+/// Prices a hold by kinds of tickets. It has the name in the answer from now on.
+async fn choose_kinds(
+    State(desk): State<Desk>,
+    visitor: Visitor,
+    Path(hold): Path<String>,
+    body: Bytes,
+) -> Answer {
+    let run = async {
+        let account = visitor.account()?;
+        let KindsBody { kinds } = parse(&body)?;
+        let hold = HoldId::parse(&hold).ok_or(Refusal::NoSuch)?;
+        let named = desk.choose_kinds(account, &hold, kinds).await?;
+        desk.open_hold(account, &named).await
+    };
+    let hold = run.await.map_err(|e| No(e, visitor.lang))?.hold;
+    let body = json!({
+        "hold_id": hold.id.as_str(),
+        "seats": hold.seats,
+        "amount_won": hold.amount_won,
+        "held_until": iso(hold.held_until_ms),
+    });
+    Ok(Json(body).into_response())
 }
 
 #[derive(Deserialize)]

@@ -2,17 +2,19 @@
 
 use axum::{
     Form,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
+
+use serde::Deserialize;
 
 use super::{
     Visitor,
     answer::{Answer, Fields, finish, frame},
 };
 use crate::{
-    desk::{Desk, OpenHold},
+    desk::{BY_BANK, Desk, Kinds, OpenHold},
     ids::{BookingNo, HoldId, IdempotencyKey},
     refusal::Refusal,
     store::Account,
@@ -28,28 +30,53 @@ async fn draw(
     visitor: &Visitor,
     open: &OpenHold,
     refusal: Option<&Refusal>,
+    priced: bool,
 ) -> Result<Answer, Refusal> {
     let account = account(desk, visitor).await?;
     let catalogue = desk.catalogue().await?;
     let event = catalogue.event(open.performance).ok_or(Refusal::NoSuch)?;
     let sentence = refusal.map(|r| r.sentence(visitor.lang));
-    let page = view::checkout(&frame(desk, visitor), &event, open, &account, sentence.as_deref());
+    let kinds = desk.kinds_of(&open.hold.id).await?;
+    let frame = frame(desk, visitor);
+    let more = view::Choices { kinds: &kinds, priced, transfer_due_ms: desk.transfer_due(&event) };
+    let page = view::checkout(&frame, &event, open, &account, &more, sentence.as_deref());
     Ok(match refusal {
         Some(refusal) => Answer::Refused(refusal.status(), page),
         None => Answer::Page(page),
     })
 }
 
+/// What was done just now.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Seen {
+    priced: Option<String>,
+}
+
+/// The kinds that a form chose; none if it has no such field.
+fn kinds_in(fields: &Fields) -> Option<Kinds> {
+    let chosen: Kinds = fields
+        .0
+        .iter()
+        .filter_map(|(name, kind)| Some((name.strip_prefix("kind:")?.to_owned(), kind.clone())))
+        .collect();
+    (!chosen.is_empty()).then_some(chosen)
+}
+
 pub(super) async fn checkout(
     State(desk): State<Desk>,
     visitor: Visitor,
     Path(hold): Path<String>,
+    Query(seen): Query<Seen>,
 ) -> Response {
     let run = async {
         let account = visitor.account()?;
         let hold = HoldId::parse(&hold).ok_or(Refusal::NoSuch)?;
+        if desk.transfer(account, &hold).await?.is_some() {
+            return Ok(Answer::Goto(format!("/transfers/{hold}")));
+        }
         let open = desk.open_hold(account, &hold).await?;
-        draw(&desk, &visitor, &open, None).await
+        draw(&desk, &visitor, &open, None, seen.priced.is_some()).await
     };
     finish(&desk, &visitor, run.await)
 }
@@ -66,11 +93,36 @@ pub(super) async fn pay(
         let account = visitor.account()?;
         fields.check(&desk, &visitor, &headers)?;
         let hold = HoldId::parse(&hold).ok_or(Refusal::NoSuch)?;
+        // Other kinds than the page showed prices for: it shows these first, and nobody pays what they did not see.
+        if let Some(kinds) = kinds_in(&fields) {
+            match desk.choose_kinds(account, &hold, kinds).await {
+                Ok(named) if named != hold || fields.get("reprice") == "yes" => {
+                    return Ok(Answer::Goto(format!("/checkout/{named}?priced=1")));
+                }
+                Err(no @ Refusal::Discount(_)) => {
+                    let open = desk.open_hold(account, &hold).await?;
+                    return draw(&desk, &visitor, &open, Some(&no), false).await;
+                }
+                // Of a hold that is paid or gone, the payment itself says what became of it.
+                Ok(_) | Err(Refusal::Pay(_)) => {}
+                Err(no) => return Err(no),
+            }
+        }
+        if fields.get("method") == BY_BANK {
+            return match desk.begin_transfer(account, &hold, fields.get("depositor")).await {
+                Ok(()) => Ok(Answer::Goto(format!("/transfers/{hold}"))),
+                Err(no @ (Refusal::Payment(_) | Refusal::Odd(_))) => {
+                    let open = desk.open_hold(account, &hold).await?;
+                    draw(&desk, &visitor, &open, Some(&no), false).await
+                }
+                Err(no) => Err(no),
+            };
+        }
         match desk.pay(account, &hold, &IdempotencyKey::of_hold(&hold), fields.get("method"), None).await {
             Ok(paid) => Ok(Answer::Goto(format!("/bookings/{}", paid.booking.no))),
             Err(no @ Refusal::Payment(_)) => {
                 let open = desk.open_hold(account, &hold).await?;
-                draw(&desk, &visitor, &open, Some(&no)).await
+                draw(&desk, &visitor, &open, Some(&no), false).await
             }
             Err(no) => Err(no),
         }
@@ -119,8 +171,10 @@ pub(super) async fn done(State(desk): State<Desk>, visitor: Visitor, Path(no): P
             Some(_) => desk.refund_reason(account, &no).await?,
             None => None,
         };
+        let kinds = desk.kinds_of_booking(account, &no).await?;
         let frame = frame(&desk, &visitor);
-        Ok(Answer::Page(view::done(&frame, &event, &booking, terms.as_ref(), &tickets, because.as_ref())))
+        let page = view::done(&frame, &event, &booking, terms.as_ref(), &tickets, because.as_ref(), &kinds);
+        Ok(Answer::Page(page))
     };
     finish(&desk, &visitor, run.await)
 }
@@ -174,8 +228,10 @@ pub(super) async fn mine(State(desk): State<Desk>, visitor: Visitor) -> Response
         let account = account(&desk, &visitor).await?;
         let bookings = desk.store.bookings_of(account.id).await?;
         let waits = desk.waits_of(account.id).await?;
+        let transfers = desk.transfers_of(account.id).await?;
         let catalogue = desk.catalogue().await?;
-        Ok(Answer::Page(view::mine(&frame(&desk, &visitor), &account, &bookings, &waits, &catalogue)))
+        let frame = frame(&desk, &visitor);
+        Ok(Answer::Page(view::mine(&frame, &account, &bookings, &waits, &transfers, &catalogue)))
     };
     finish(&desk, &visitor, run.await)
 }

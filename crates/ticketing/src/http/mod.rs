@@ -17,6 +17,7 @@ mod queue;
 mod refund;
 mod seats;
 mod show;
+mod transfer;
 mod visitor;
 mod waitlist;
 
@@ -54,6 +55,9 @@ pub fn router(desk: Desk) -> Router {
         .route("/checkout/{hold}", get(booking::checkout))
         .route("/checkout/{hold}/pay", post(booking::pay).get(booking::back))
         .route("/checkout/{hold}/release", post(booking::release).get(booking::back))
+        .route("/transfers/{hold}", get(transfer::page))
+        .route("/transfers/{hold}/leave", post(transfer::leave).get(transfer::page))
+        .route("/organiser/transfers", get(transfer::bank).post(transfer::arrived))
         .route("/bookings/{no}", get(booking::done))
         .route("/bookings/{no}/calendar.ics", get(booking::calendar))
         .route("/bookings/{no}/cancel", post(booking::cancel).get(booking::done_again))
@@ -64,6 +68,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/organiser/halls", get(programme::halls).post(programme::add_hall))
         .route("/organiser/programme", get(programme::programme))
         .route("/organiser/shows", post(programme::add_show).get(programme::programme))
+        .route("/organiser/discounts", post(programme::add_discount).get(programme::programme))
         .route("/organiser/performances", post(programme::add_performance).get(programme::programme))
         .route("/organiser/bookings/{no}/refund", get(refund::page).post(refund::refund))
         .route("/organiser/performances/{id}", get(organiser::report))

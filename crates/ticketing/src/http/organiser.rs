@@ -76,15 +76,22 @@ pub(super) async fn csv(State(desk): State<Desk>, visitor: Visitor, Path(id): Pa
 /// RFC 4180, with the mark by which spreadsheets know UTF-8.
 fn written(event: &Event<'_>, report: &Report) -> String {
     let mut out = String::from(
-        "\u{feff}예매번호,상태,좌석,매수,결제 금액,취소 수수료,환불 금액,예매 일시,이름,이메일\r\n",
+        "\u{feff}예매번호,상태,좌석,매수,권종,결제 금액,취소 수수료,환불 금액,예매 일시,이름,이메일\r\n",
     );
     for line in &report.lines {
         let seats: Vec<String> = line.seats.iter().map(|s| event.seat_name(Lang::Ko, s)).collect();
+        let kinds: Vec<&str> = line
+            .seats
+            .iter()
+            .filter_map(|seat| report.kinds.get(seat).filter(|_| line.confirmed))
+            .map(|word| event.show.discount(word).map_or(word.as_str(), |d| d.name.in_lang(Lang::Ko)))
+            .collect();
         let cells = [
             line.no.grouped(),
             if line.confirmed { "확정" } else { "취소" }.to_owned(),
             seats.join(" / "),
             seats.len().to_string(),
+            kinds.join(" / "),
             line.amount_won.to_string(),
             line.fee_won.to_string(),
             line.refund_won.to_string(),

@@ -16,6 +16,7 @@ use crate::{
     calendar::from_form,
     catalogue::{Category, GRADES, Text},
     desk::{Desk, HallRefusal},
+    discount::{Discount, Less},
     refusal::Refusal,
     store::{NewPerformance, NewShow},
     view::programme as view,
@@ -170,6 +171,46 @@ pub(super) async fn add_performance(
         };
         match add.await {
             Ok(id) => Ok(Answer::Goto(format!("/organiser/programme?made={id}"))),
+            Err(no) if mends(&no) => draw_programme(&desk, &visitor, &fields, Some(&no), None).await,
+            Err(no) => Err(no),
+        }
+    };
+    finish(&desk, &visitor, run.await)
+}
+
+pub(super) async fn add_discount(
+    State(desk): State<Desk>,
+    visitor: Visitor,
+    headers: HeaderMap,
+    Form(fields): Form<Vec<(String, String)>>,
+) -> Response {
+    let fields = Fields(fields);
+    let run = async {
+        let by = visitor.account()?;
+        fields.check(&desk, &visitor, &headers)?;
+        let add = async {
+            let proof = text(&fields, "proof");
+            // A number that cannot be read is one that no discount may have.
+            let amount = fields.get("amount").trim().replace(',', "");
+            let less = match fields.get("less") {
+                "won" => Less::Won(amount.parse().unwrap_or(0)),
+                _ => Less::Percent(amount.parse().unwrap_or(0)),
+            };
+            let discount = Discount {
+                id: fields.get("word").trim().to_owned(),
+                name: text(&fields, "kind"),
+                less,
+                grades: fields.all("grade"),
+                seats_max: fields.get("seats_max").parse().ok().filter(|n| *n > 0),
+                proof: (!proof.ko.trim().is_empty() || !proof.en.trim().is_empty()).then_some(proof),
+                from_ms: moment(&fields, "from")?,
+                until_ms: moment(&fields, "until")?,
+            };
+            let show = fields.get("show").parse().map_err(|_| Refusal::NoSuch)?;
+            desk.add_discount(by, show, discount).await.map(|()| show)
+        };
+        match add.await {
+            Ok(show) => Ok(Answer::Goto(format!("/organiser/programme?made={show}"))),
             Err(no) if mends(&no) => draw_programme(&desk, &visitor, &fields, Some(&no), None).await,
             Err(no) => Err(no),
         }

@@ -6,7 +6,7 @@ use crate::{
     catalogue::Event,
     lang::{Lang, won},
     refund::Because,
-    store::{Booked, Due, Offered},
+    store::{Booked, Due, Offered, Transfer},
 };
 
 /// What a letter may name.
@@ -21,6 +21,8 @@ pub struct Facts<'f> {
     pub because: Option<Because>,
     /// The seats that somebody is offered.
     pub offer: Option<(&'f Offered, Event<'f>)>,
+    /// A transfer that is waited for, and to which account.
+    pub transfer: Option<(&'f Transfer, &'f str, Event<'f>)>,
 }
 
 /// Writes a letter; nothing if what it is about is gone.
@@ -91,6 +93,15 @@ pub fn write(due: &Due, facts: &Facts<'_>) -> Option<Letter> {
                 say(Lang::En),
             )
         }
+        Kind::Transfer => {
+            let (transfer, bank, event) = facts.transfer.as_ref()?;
+            let say = |lang: Lang| transferred(lang, facts.site, transfer, bank, event);
+            (
+                format!("{} 입금을 기다려요 · Waiting for your transfer", event.show.title.in_lang(Lang::Ko)),
+                say(Lang::Ko),
+                say(Lang::En),
+            )
+        }
         Kind::Offered => {
             let (offer, event) = facts.offer.as_ref()?;
             let say = |lang: Lang| offered(lang, facts.site, offer, event);
@@ -125,6 +136,29 @@ fn offered(lang: Lang, site: &str, offer: &Offered, event: &Event<'_>) -> String
             format!("Pay until {until} and they are yours. After that the next in line has them.")
         ),
         event.performance.id,
+    )
+}
+
+/// How to transfer, in a few lines.
+fn transferred(lang: Lang, site: &str, transfer: &Transfer, bank: &str, event: &Event<'_>) -> String {
+    let seats: Vec<String> = transfer.seats.iter().map(|seat| event.seat_name(lang, seat)).collect();
+    let (due, free) = (date_time(lang, transfer.due_ms), date_time(lang, transfer.released_ms));
+    let (sum, name) = (won(lang, transfer.amount_won), &transfer.depositor);
+    format!(
+        "{}\n{}\n{}\n{}\n\n{}\n\n{}\n{site}/transfers/{}",
+        event.show.title.in_lang(lang),
+        date_time(lang, event.performance.starts_at_ms),
+        event.hall.name.in_lang(lang),
+        seats.join(", "),
+        lang.pick(
+            format!("{due}까지 {bank}(으)로 {sum}을 ‘{name}’ 이름으로 보내 주세요."),
+            format!("Please transfer {sum} to {bank} by {due}, under the name “{name}”.")
+        ),
+        lang.pick(
+            format!("입금을 확인하면 예매번호를 보내 드려요. 입금하지 않은 좌석은 {free}에 한꺼번에 다시 열려요."),
+            format!("Your booking number comes when the money is there. Seats that are not paid come back together at {free}.")
+        ),
+        transfer.hold,
     )
 }
 

@@ -26,11 +26,20 @@ pub enum Kind {
     Cancelled,
     /// Somebody who waits is offered seats.
     Offered,
+    /// A bank transfer is waited for.
+    Transfer,
 }
 
 impl Kind {
-    const ALL: [Kind; 6] =
-        [Kind::Confirm, Kind::Reset, Kind::Password, Kind::Booked, Kind::Cancelled, Kind::Offered];
+    const ALL: [Kind; 7] = [
+        Kind::Confirm,
+        Kind::Reset,
+        Kind::Password,
+        Kind::Booked,
+        Kind::Cancelled,
+        Kind::Offered,
+        Kind::Transfer,
+    ];
 
     /// Its word in the outbox.
     pub fn word(self) -> &'static str {
@@ -41,6 +50,7 @@ impl Kind {
             Kind::Booked => "booked",
             Kind::Cancelled => "cancelled",
             Kind::Offered => "offered",
+            Kind::Transfer => "transfer",
         }
     }
 

@@ -6,10 +6,12 @@ use mysql_async::{Conn, Result, Row, from_row, prelude::Queryable};
 
 use super::{
     Store, StoreError,
+    kinds::{DISCOUNTS, discount},
     sql::{as_ms, moment, quoted},
 };
 use crate::{
     catalogue::{Catalogue, Category, Grade, Hall, Performance, Show, Text},
+    discount::Discount,
     fixture::BLOCKED_PER_PERFORMANCE,
 };
 
@@ -24,6 +26,8 @@ async fn read(conn: &mut Conn) -> Result<Catalogue> {
     let grades: Vec<(u32, String, u8, String, String, u32)> = conn
         .query("SELECT show_id, grade, rank, name_ko, name_en, price_won FROM price_grades ORDER BY show_id, rank")
         .await?;
+    let rows: Vec<Row> = conn.query(DISCOUNTS).await?;
+    let discounts: Vec<(u32, Discount)> = rows.iter().filter_map(discount).collect();
     let shows: Vec<Row> = conn
         .query(
             "SELECT id, slug, category, title_ko, title_en, tagline_ko, tagline_en, about_ko, about_en, cast_ko, \
@@ -49,6 +53,7 @@ async fn read(conn: &mut Conn) -> Result<Catalogue> {
                 cast: text("cast"),
                 runtime_min: row.get("runtime_min").unwrap_or_default(),
                 age_min: row.get("age_min").unwrap_or_default(),
+                discounts: discounts.iter().filter(|d| d.0 == id).map(|d| d.1.clone()).collect(),
                 grades: grades
                     .iter()
                     .filter(|g| g.0 == id)

@@ -7,10 +7,12 @@ use mysql_async::{Conn, Result, prelude::Queryable};
 
 use super::{
     catalogue::write_season,
+    kinds::insert_discounts,
     queue::insert_room,
     sql::{as_ms, moment, quoted},
 };
 use crate::{
+    catalogue::Category,
     fixture::{self, ROOM_FROM_SEATS},
     queue::{Sale, draw::Seed},
 };
@@ -24,6 +26,8 @@ enum Step {
     Season,
     /// Waiting rooms for its large sales.
     Rooms,
+    /// Discounts for its shows.
+    Kinds,
 }
 
 const MIGRATIONS: &[(u32, &str, Step)] = &[
@@ -39,6 +43,9 @@ const MIGRATIONS: &[(u32, &str, Step)] = &[
     (10, "api", Step::Sql(include_str!("migrations/0010_api.sql"))),
     (11, "refunds", Step::Sql(include_str!("migrations/0011_refunds.sql"))),
     (12, "waitlist", Step::Sql(include_str!("migrations/0012_waitlist.sql"))),
+    (13, "discounts", Step::Sql(include_str!("migrations/0013_discounts.sql"))),
+    (14, "kinds", Step::Kinds),
+    (15, "transfers", Step::Sql(include_str!("migrations/0015_transfers.sql"))),
 ];
 
 /// How many steps there are.
@@ -92,6 +99,18 @@ async fn apply(conn: &mut Conn, now_ms: u64) -> Result<()> {
             Step::Season => {
                 conn.query_drop("START TRANSACTION").await?;
                 write_season(conn, &fixture::season(now_ms)).await?;
+                conn.query_drop(note).await?;
+                conn.query_drop("COMMIT").await?;
+            }
+            Step::Kinds => {
+                let shows: Vec<(u32, String)> =
+                    conn.query("SELECT id, CAST(category AS CHAR) FROM shows ORDER BY id").await?;
+                conn.query_drop("START TRANSACTION").await?;
+                for (show, category) in shows {
+                    let Some(category) = Category::from_word(&category) else { continue };
+                    let discounts = fixture::discounts(category, now_ms);
+                    conn.query_drop(insert_discounts(show, 0, &discounts)).await?;
+                }
                 conn.query_drop(note).await?;
                 conn.query_drop("COMMIT").await?;
             }

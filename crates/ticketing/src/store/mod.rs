@@ -13,6 +13,7 @@ mod cancel;
 mod catalogue;
 mod fresh;
 mod intent;
+mod kinds;
 pub(crate) mod migrate;
 mod organiser;
 mod outbox;
@@ -21,6 +22,7 @@ mod pool;
 mod programme;
 mod queue;
 mod sql;
+mod transfer;
 mod waitlist;
 
 pub use account::Account;
@@ -32,6 +34,7 @@ pub use outbox::Due;
 pub use pool::Store;
 pub use programme::{Kept, NewPerformance, NewShow};
 pub use queue::{Inside, Joined, Joining};
+pub use transfer::{OwedByBank, Transfer, TransferState};
 pub use waitlist::{Line as WaitLine, MadeOffer, Offered, Wait};
 
 /// How many steps bring an empty database to what this program expects.

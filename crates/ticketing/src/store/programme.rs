@@ -5,12 +5,14 @@ use mysql_async::prelude::Queryable;
 use super::{
     Store, StoreError,
     booking::packet,
+    kinds::insert_discounts,
     organiser::audit_sql,
     queue::insert_room,
     sql::{list, moment, quoted},
 };
 use crate::{
     catalogue::{Category, GRADES, Hall, Text},
+    discount::Discount,
     queue::{Sale, draw::Seed},
 };
 
@@ -131,6 +133,23 @@ impl Store {
             new.capacity,
             new.limit,
             audit_sql(by, "performance_added", &detail, now_ms),
+        ))
+        .await
+    }
+
+    /// Writes a discount of a show. [`StoreError::Duplicate`] when the show has one of this word.
+    pub async fn add_discount(
+        &self,
+        by: u64,
+        show: u32,
+        rank: u8,
+        discount: &Discount,
+        now_ms: u64,
+    ) -> Answer<()> {
+        self.programme(format!(
+            "{}; {}",
+            insert_discounts(show, rank, std::slice::from_ref(discount)),
+            audit_sql(by, "discount_added", &format!("{} of show {show}", discount.id), now_ms)
         ))
         .await
     }

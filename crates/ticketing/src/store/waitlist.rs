@@ -240,11 +240,12 @@ impl Store {
 }
 
 /// The condition that a claim `c` keeps a seat for those who wait: it was cancelled and is not released yet, or whoever
-/// was offered it let the time pass.
+/// was offered it, or was to pay it by bank, let the time pass.
 fn came_back(now: &str) -> String {
     format!(
         "(c.state = 'blocked' OR (c.state = 'held' AND c.hold_id IN (SELECT w.hold_id FROM waitlist w \
-         WHERE w.state = 'offered' AND w.offer_until <= {now})))"
+         WHERE w.state = 'offered' AND w.offer_until <= {now} UNION ALL SELECT t.hold_id FROM transfers t \
+         WHERE t.state = 'waiting' AND t.due_at <= {now})))"
     )
 }
 

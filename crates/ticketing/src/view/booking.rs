@@ -2,15 +2,25 @@
 
 use maud::{Markup, html};
 
-use super::{Frame, page, part, qr, refund, show::fees, waitlist};
+use super::{Frame, page, part, qr, refund, show::fees, transfer, waitlist};
 use crate::{
     calendar::{date, time},
     catalogue::{Catalogue, Event},
-    desk::{OpenHold, Terms},
+    desk::{BY_BANK, Kinds, OpenHold, Terms},
     lang::won,
     refund::Because,
-    store::{Account, Booked, Wait},
+    store::{Account, Booked, Transfer, Wait},
 };
+
+/// What can be chosen at the checkout, and what was.
+pub(crate) struct Choices<'c> {
+    /// The kinds that were chosen.
+    pub(crate) kinds: &'c Kinds,
+    /// Whether they were priced just now.
+    pub(crate) priced: bool,
+    /// Until when a bank transfer must be there, if one can pay that way.
+    pub(crate) transfer_due_ms: Option<u64>,
+}
 
 /// Three steps in one column: look once more, who you are, pay.
 pub(crate) fn checkout(
@@ -18,10 +28,12 @@ pub(crate) fn checkout(
     event: &Event<'_>,
     open: &OpenHold,
     account: &Account,
+    more: &Choices<'_>,
     notice: Option<&str>,
 ) -> Markup {
     let lang = frame.lang();
     let hold = &open.hold;
+    let full_won: u64 = hold.seats.iter().filter_map(|s| event.price_won(s)).map(u64::from).sum();
     let body = html! {
         div.column {
             div.checkout-top {
@@ -32,6 +44,8 @@ pub(crate) fn checkout(
             section.step {
                 h2 { span.step-no { "1" } (frame.t("고른 좌석", "Your seats")) }
                 (part::summary(frame, event, &hold.seats))
+                (kind_choice(frame, event, &hold.seats, more.kinds))
+                @if more.priced { p.notice.good role="status" { (frame.t("권종을 반영했어요. 금액을 확인하고 결제해 주세요.", "The prices are up to date. Please check the sum, and pay.")) } }
             }
             section.step {
                 h2 { span.step-no { "2" } (frame.t("예매하는 분", "Who is booking")) }
@@ -43,15 +57,25 @@ pub(crate) fn checkout(
             }
             section.step {
                 h2 { span.step-no { "3" } (frame.t("결제", "Payment")) }
-                form method="post" action=(format!("/checkout/{}/pay", hold.id)) {
+                form #pay method="post" action=(format!("/checkout/{}/pay", hold.id)) {
                     (frame.token_field())
                     fieldset.methods {
                         legend.quiet { (frame.t("결제 수단", "How to pay")) }
                         label { input type="radio" name="method" value="test" checked; span { strong { (frame.t("시험 결제", "Test payment")) } span.quiet { (frame.t("돈이 빠져나가지 않아요", "no money moves")) } } }
                         label { input type="radio" name="method" value="test-decline"; span { strong { (frame.t("거절되는 시험 결제", "Test payment, declined")) } span.quiet { (frame.t("거절될 때를 보여 드려요", "shows what a refusal looks like")) } } }
+                        @if let Some(due_ms) = more.transfer_due_ms {
+                            label { input type="radio" name="method" value=(BY_BANK); span { strong { (frame.t("무통장입금", "Bank transfer")) }
+                                span.quiet { (part::moment(frame, due_ms)) (frame.t("까지 입금", " is the deadline")) } } }
+                            label.depositor { span { (frame.t("입금자 이름 (무통장입금일 때)", "Name on the transfer (if you pay by bank)")) }
+                                input name="depositor" maxlength="30" value=(account.name); }
+                            p.quiet { (frame.t("입금하지 않은 좌석은 그날 밤 2시에 한꺼번에 다시 열려요.", "Seats that are not paid come back together at two in the night that follows.")) }
+                        }
                     }
                     table.facts.total {
-                        tr { th scope="row" { (frame.t("티켓", "Tickets")) } td { (won(lang, hold.amount_won)) " (" (hold.seats.len()) (frame.t("매)", ")")) } }
+                        tr { th scope="row" { (frame.t("티켓", "Tickets")) } td { (won(lang, full_won)) " (" (hold.seats.len()) (frame.t("매)", ")")) } }
+                        @if full_won > hold.amount_won {
+                            tr { th scope="row" { (frame.t("할인", "Discounts")) } td { "−" (won(lang, full_won - hold.amount_won)) } }
+                        }
                         tr { th scope="row" { (frame.t("예매 수수료", "Booking fee")) } td { (won(lang, 0)) } }
                         tr.sum { th scope="row" { (frame.t("결제할 금액", "To pay")) } td { strong { (won(lang, hold.amount_won)) } } }
                     }
@@ -69,6 +93,35 @@ pub(crate) fn checkout(
     page(frame, frame.t("결제", "Payment"), body)
 }
 
+/// Who pays less for which seat. Its fields belong to the form that pays; without scripts a button prices them.
+fn kind_choice(frame: &Frame<'_>, event: &Event<'_>, seats: &[String], kinds: &Kinds) -> Markup {
+    let lang = frame.lang();
+    html! {
+        @if !event.show.discounts.is_empty() {
+            div.kinds role="group" aria-label=(frame.t("권종", "Kinds of tickets")) {
+                @for seat in seats {
+                    @let grade = event.hall.section_of(seat).map_or("", |s| s.grade.as_str());
+                    @let full = event.price_won(seat).unwrap_or(0);
+                    @let chosen = kinds.get(seat);
+                    label {
+                        span { (event.seat_name(lang, seat)) }
+                        select name=(format!("kind:{seat}")) form="pay" {
+                            option value="" { (frame.t("일반 ", "Full price ")) (won(lang, full.into())) }
+                            @for d in event.show.discounts.iter().filter(|d| d.is_for(grade, frame.now_ms) || chosen == Some(&d.id)) {
+                                option value=(d.id) selected[chosen == Some(&d.id)] { (d.name.in_lang(lang)) " " (won(lang, d.less.of(full).into())) }
+                            }
+                        }
+                    }
+                    @if let Some(proof) = chosen.and_then(|k| event.show.discount(k)).and_then(|d| d.proof.as_ref()) {
+                        p.quiet { (frame.t("입장할 때 보여 주세요: ", "To be shown at the door: ")) (proof.in_lang(lang)) }
+                    }
+                }
+                button.button.ghost form="pay" name="reprice" value="yes" { (frame.t("권종 적용하기", "Apply")) }
+            }
+        }
+    }
+}
+
 /// The booking is made.
 pub(crate) fn done(
     frame: &Frame<'_>,
@@ -77,7 +130,9 @@ pub(crate) fn done(
     terms: Option<&Terms>,
     tickets: &[(String, String)],
     because: Option<&Because>,
+    kinds: &Kinds,
 ) -> Markup {
+    let lang = frame.lang();
     let body = html! {
         div.column.done {
             @if let Some(cancelled) = &booking.cancelled {
@@ -92,6 +147,9 @@ pub(crate) fn done(
             p.booking-no-label { (frame.t("예매번호", "Booking number")) }
             p.booking-no data-booking-no=(booking.no.as_str()) { (booking.no.grouped()) }
             (ticket(frame, event, booking))
+            @if !kinds.is_empty() {
+                ul.seats-plain { @for (seat, kind) in kinds { li { strong { (event.seat_name(lang, seat)) } span { (part::kind(frame, event, kind)) } } } }
+            }
             (codes(frame, event, booking, tickets))
             @if let Some(terms) = terms { (cancelling(frame, booking, terms)) }
             p.row { a.button href="/my" { (frame.t("내 티켓 보기", "My tickets")) } a.plain href="/" { (frame.t("처음으로", "Front page")) } }
@@ -157,6 +215,7 @@ pub(crate) fn mine(
     account: &Account,
     bookings: &[Booked],
     waits: &[Wait],
+    transfers: &[Transfer],
     catalogue: &Catalogue,
 ) -> Markup {
     let coming = |b: &&Booked| {
@@ -173,6 +232,7 @@ pub(crate) fn mine(
                 p { a.back href="/my/profile" { (frame.t("내 정보", "My profile")) } }
                 form method="post" action="/logout" { (frame.token_field()) button.plain { (frame.t("로그아웃", "Sign out")) } }
             }
+            (transfer::mine(frame, transfers, catalogue))
             (waitlist::mine(frame, waits, catalogue))
             @if bookings.is_empty() {
                 div.empty {

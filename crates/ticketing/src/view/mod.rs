@@ -20,6 +20,7 @@ pub(crate) mod seats;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod theatre;
+pub(crate) mod transfer;
 pub(crate) mod waitlist;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};

@@ -50,6 +50,7 @@ pub(super) fn tabs(frame: &Frame<'_>, here: &str) -> Markup {
         ("/organiser", frame.t("판매 현황", "Sales")),
         ("/organiser/programme", frame.t("공연과 회차", "Programme")),
         ("/organiser/halls", frame.t("공연장", "Halls")),
+        ("/organiser/transfers", frame.t("입금과 환불", "Bank")),
         ("/organiser/staff", frame.t("담당자와 기록", "Staff and log")),
         ("/organiser/integrations", frame.t("프로그램 연동", "Programs")),
         ("/door", frame.t("입장 확인", "Check-in")),
@@ -207,10 +208,12 @@ pub(crate) fn door_list(frame: &Frame<'_>, event: &Event<'_>, report: &Report) -
         h1 { (title) }
         p.quiet { (event.show.title.in_lang(lang)) " · " (date_time(lang, event.performance.starts_at_ms)) " · " (thousands(u64::try_from(rows.len()).unwrap_or(0))) (frame.t("석", " seats")) }
         div.scroll tabindex="0" role="region" aria-label=(title) { table.report {
-            thead { tr { th scope="col" { "✓" } th scope="col" { (frame.t("좌석", "Seat")) } th scope="col" { (frame.t("이름", "Name")) } th scope="col" { (frame.t("예매번호", "Number")) } } }
+            thead { tr { th scope="col" { "✓" } th scope="col" { (frame.t("좌석", "Seat")) } th scope="col" { (frame.t("권종", "Kind")) } th scope="col" { (frame.t("이름", "Name")) } th scope="col" { (frame.t("예매번호", "Number")) } } }
             tbody { @for (seat, line) in rows { tr {
                 td { @if report.entered.contains_key(&(line.id, seat.to_owned())) { "✓" } @else { "☐" } }
-                th scope="row" { (event.seat_name(lang, seat)) } td { (line.name) } td { (line.no.grouped()) }
+                th scope="row" { (event.seat_name(lang, seat)) }
+                td { @if let Some(kind) = report.kinds.get(seat) { (part::kind(frame, event, kind)) } }
+                td { (line.name) } td { (line.no.grouped()) }
             } } }
         } }
     };

@@ -88,6 +88,20 @@ pub(super) fn summary(frame: &Frame<'_>, event: &Event<'_>, seats: &[String]) ->
     }
 }
 
+/// The kind of a reduced ticket, and what must be shown for it.
+pub(super) fn kind(frame: &Frame<'_>, event: &Event<'_>, word: &str) -> Markup {
+    let lang = frame.lang();
+    html! {
+        @match event.show.discount(word) {
+            None => (word),
+            Some(discount) => {
+                (discount.name.in_lang(lang))
+                @if let Some(proof) = &discount.proof { " · " span.quiet { (proof.in_lang(lang)) } }
+            }
+        }
+    }
+}
+
 /// A clock that runs down to a deadline; without scripts it says until when.
 pub(super) fn timer(frame: &Frame<'_>, until_ms: u64, expired: &str) -> Markup {
     html! {

@@ -116,6 +116,10 @@ pub(crate) fn programme<'f>(
             h2 #new-show { (frame.t("새 공연", "A new show")) }
             (show_form(frame, was))
         }
+        section aria-labelledby="new-discount" {
+            h2 #new-discount { (frame.t("새 할인 (권종)", "A new discount")) }
+            (discount_form(frame, catalogue, was))
+        }
         section aria-labelledby="all" {
             h2 #all { (frame.t("모든 회차", "All performances")) }
             div.scroll tabindex="0" role="region" aria-labelledby="all" { table.report {
@@ -184,6 +188,36 @@ fn show_form<'f>(frame: &Frame<'_>, was: &dyn Fn(&str) -> &'f str) -> Markup {
             }
             button.button { (frame.t("공연 넣기", "Take this show")) }
         }
+    }
+}
+
+/// Who pays less. Texts of the proof may stay empty: then nothing must be shown.
+fn discount_form<'f>(frame: &Frame<'_>, catalogue: &Catalogue, was: &dyn Fn(&str) -> &'f str) -> Markup {
+    let lang = frame.lang();
+    html! {
+        details.step { summary { (frame.t("할인 넣기", "Add one")) }
+        form.fields method="post" action="/organiser/discounts" {
+            (frame.token_field())
+            label { span { (frame.t("공연", "Show")) } select name="show" required {
+                @for show in &catalogue.shows { option value=(show.id) selected[was("show") == show.id.to_string()] {
+                    (show.title.in_lang(lang)) @if !show.discounts.is_empty() { " (" (show.discounts.iter().map(|d| d.name.in_lang(lang)).collect::<Vec<_>>().join(", ")) ")" } } } } }
+            label { span { (frame.t("짧은 이름 (a-z, 0-9)", "Word (a-z, 0-9)")) } input name="word" required maxlength="16" value=(was("word")); }
+            (both(frame, "kind", ("할인 이름", "Name"), 60, &|field| was(field).to_owned()))
+            label { span { (frame.t("얼마나", "How much")) } input name="amount" required inputmode="numeric" value=(was("amount")); }
+            label { span { (frame.t("단위", "Of what")) } select name="less" {
+                option value="percent" { "%" } option value="won" selected[was("less") == "won"] { (frame.t("원", "won")) } } }
+            fieldset { legend { (frame.t("등급 (고르지 않으면 모두)", "Grades (all if none is chosen)")) }
+                @for (word, ko, en) in GRADES { label.tick { input type="checkbox" name="grade" value=(word); (frame.t(ko, en)) } } }
+            label { span { (frame.t("한 예매에 몇 매까지 (비우면 제한 없음)", "Tickets of a booking (empty: no limit)")) } input name="seats_max" type="number" min="1" max="8" value=(was("seats_max")); }
+            @for (code, of) in [("ko", frame.t("한국어", "Korean")), ("en", frame.t("영어", "English"))] {
+                @let field = format!("proof_{code}");
+                label { span { (frame.t("입장할 때 보여 줄 것", "To be shown at the door")) " " span.quiet { "(" (of) (frame.t(", 없으면 비워 두기", ", or empty")) ")" } }
+                    input name=(field) lang=(code) maxlength="100" value=(was(&field)); }
+            }
+            label { span { (frame.t("시작", "From")) } input name="from" type="datetime-local" required value=(was("from")); }
+            label { span { (frame.t("끝", "Until")) } input name="until" type="datetime-local" required value=(was("until")); }
+            button.button { (frame.t("할인 넣기", "Take this discount")) }
+        } }
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod api;
+mod kinds;
 mod money;
 mod organiser;
 mod pages;
@@ -18,5 +19,6 @@ mod refusing;
 mod seats;
 mod site;
 mod toss;
+mod transfers;
 mod waiting;
 mod waits;

@@ -114,7 +114,8 @@ impl Site {
         let store = Store::open(&url, Some(&password), self.clock.clone(), self.shutdown.clone()).unwrap();
         let mut desk = Desk::new(store, Secret::new("a key that all instances share"), self.clock.clone())
             .unwrap()
-            .with_organisers(["organiser@example.com".to_owned()]);
+            .with_organisers(["organiser@example.com".to_owned()])
+            .with_bank(Some("국민 123-45-678901 등대".to_owned()));
         if let Some(till) = till {
             desk = desk.with_till(till);
         }
@@ -169,7 +170,9 @@ impl Site {
 
 /// A form's value as a browser sends it.
 fn encoded(value: &str) -> String {
-    let one = |b: u8| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") };
+    let one = |b: u8| {
+        if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") }
+    };
     value.bytes().map(one).collect()
 }
 

@@ -333,7 +333,7 @@ async function puts_on_sale(page, look) {
 
 /** All seats of a grade are gone; somebody waits, is offered one that came back, and pays it by transfer. */
 async function waits(browser, stand, words) {
-  const { context, page, look, wrong } = await fan(browser, stand, words, `waits-${words.name}@example.com`);
+  const { context, page, look, wrong } = await fan(browser, stand, words, `line-${words.name}@example.com`);
   const performances = await (await context.request.get("/api/performances")).json();
   const { id } = performances.find((p) => p.show.slug === "night-sea");
   const row = Array.from({ length: 20 }, (_, i) => `B1-1-${i + 1}`);

@@ -106,9 +106,9 @@ fn kind_choice(frame: &Frame<'_>, event: &Event<'_>, seats: &[String], kinds: &K
                     label {
                         span { (event.seat_name(lang, seat)) }
                         select name=(format!("kind:{seat}")) form="pay" {
-                            option value="" { (frame.t("일반 ", "Full price ")) (won(lang, full.into())) }
+                            option value="" { (won(lang, full.into())) " " (frame.t("일반", "full price")) }
                             @for d in event.show.discounts.iter().filter(|d| d.is_for(grade, frame.now_ms) || chosen == Some(&d.id)) {
-                                option value=(d.id) selected[chosen == Some(&d.id)] { (d.name.in_lang(lang)) " " (won(lang, d.less.of(full).into())) }
+                                option value=(d.id) selected[chosen == Some(&d.id)] { (won(lang, d.less.of(full).into())) " " (d.name.in_lang(lang)) }
                             }
                         }
                     }

@@ -234,25 +234,27 @@ pub(crate) fn guests(
     let action = format!("/organiser/performances/{}/guests", event.performance.id);
     let body = html! {
         (tabs(frame, ""))
-        h1 { (title) }
-        p.quiet { (event.show.title.in_lang(lang)) " · " (date_time(lang, event.performance.starts_at_ms)) }
-        @if let Some(sentence) = notice { (part::notice(sentence)) }
-        form.fields method="post" action=(action) {
-            (frame.token_field())
-            label { span { (frame.t("좌석 (구역-열-번호)", "Seats (section-row-number)")) } input name="seats" required placeholder="A1-3-12 A1-3-13" value=(seats); }
-            label { span { (frame.t("누구를 위한 자리인가요?", "For whom?")) } input name="note" required maxlength="60" value=(note); }
-            button.button { (frame.t("자리 빼 두기", "Keep them back")) }
-        }
-        h2 { (frame.t("빼 둔 자리", "Kept back")) " " span.quiet { (thousands(u64::try_from(kept.len()).unwrap_or(0))) } }
-        ul.doors { @for one in kept { li { div.row {
-            strong { (event.seat_name(lang, &one.seat)) }
-            span.quiet { (if one.note.is_empty() { frame.t("처음부터", "from the beginning") } else { &one.note }) }
-            form method="post" action=(action) {
+        div.column {
+            h1 { (title) }
+            p.quiet { (event.show.title.in_lang(lang)) " · " (date_time(lang, event.performance.starts_at_ms)) }
+            @if let Some(sentence) = notice { (part::notice(sentence)) }
+            form.fields method="post" action=(action) {
                 (frame.token_field())
-                input type="hidden" name="seats" value=(one.seat);
-                button.plain name="free" value="yes" aria-label=(format!("{}: {}", frame.t("다시 팔기", "Sell it"), event.seat_name(lang, &one.seat))) { (frame.t("다시 팔기", "Sell it")) }
+                label { span { (frame.t("좌석 (구역-열-번호)", "Seats (section-row-number)")) } input name="seats" required placeholder="A1-3-12 A1-3-13" value=(seats); }
+                label { span { (frame.t("누구를 위한 자리인가요?", "For whom?")) } input name="note" required maxlength="60" value=(note); }
+                button.button { (frame.t("자리 빼 두기", "Keep them back")) }
             }
-        } } } }
+            h2 { (frame.t("빼 둔 자리", "Kept back")) " " span.quiet { (thousands(u64::try_from(kept.len()).unwrap_or(0))) } }
+            ul.doors { @for one in kept { li { div.row {
+                strong { (event.seat_name(lang, &one.seat)) }
+                span.quiet { (if one.note.is_empty() { frame.t("처음부터", "from the beginning") } else { &one.note }) }
+                form method="post" action=(action) {
+                    (frame.token_field())
+                    input type="hidden" name="seats" value=(one.seat);
+                    button.plain name="free" value="yes" aria-label=(format!("{}: {}", frame.t("다시 팔기", "Sell it"), event.seat_name(lang, &one.seat))) { (frame.t("다시 팔기", "Sell it")) }
+                }
+            } } } }
+        }
     };
     page(frame, title, body)
 }

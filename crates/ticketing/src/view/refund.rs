@@ -24,24 +24,26 @@ pub(crate) fn refund(
     let title = frame.t("예매 환불", "Refund a booking");
     let body = html! {
         (tabs(frame, ""))
-        p.eyebrow { a href=(format!("/organiser/performances/{}", booking.performance)) { (event.show.title.in_lang(lang)) } }
-        h1 { (title) }
-        @if let Some(sentence) = notice { (part::notice(sentence)) }
-        table.facts {
-            tr { th scope="row" { (frame.t("예매번호", "Booking number")) } td { strong.mono { (booking.no.grouped()) } } }
-            tr { th scope="row" { (frame.t("일시", "When")) } td { (date_time(lang, event.performance.starts_at_ms)) } }
-            tr { th scope="row" { (frame.t("좌석", "Seats")) } td { (booking.seats.iter().map(|s| event.seat_name(lang, s)).collect::<Vec<_>>().join(", ")) } }
-            tr { th scope="row" { (frame.t("결제 금액", "Paid")) } td { (won(lang, booking.amount_won)) } }
-        }
-        @match (&booking.cancelled, of.whole_won) {
-            (Some(cancelled), _) => {
-                p.notice.good role="status" {
-                    (won(lang, cancelled.refund_won)) (frame.t("을 돌려드렸어요. 취소 수수료 ", " went back. Fee: ")) (won(lang, cancelled.fee_won))
-                }
-                @if let Some(because) = &of.because { (reason(frame, because)) }
+        div.column {
+            p.eyebrow { a href=(format!("/organiser/performances/{}", booking.performance)) { (event.show.title.in_lang(lang)) } }
+            h1 { (title) }
+            @if let Some(sentence) = notice { (part::notice(sentence)) }
+            table.facts {
+                tr { th scope="row" { (frame.t("예매번호", "Booking number")) } td { strong.mono { (booking.no.grouped()) } } }
+                tr { th scope="row" { (frame.t("일시", "When")) } td { (date_time(lang, event.performance.starts_at_ms)) } }
+                tr { th scope="row" { (frame.t("좌석", "Seats")) } td { (booking.seats.iter().map(|s| event.seat_name(lang, s)).collect::<Vec<_>>().join(", ")) } }
+                tr { th scope="row" { (frame.t("결제 금액", "Paid")) } td { (won(lang, booking.amount_won)) } }
             }
-            (None, Some(whole_won)) => { (form(frame, of, whole_won, was)) }
-            (None, None) => {}
+            @match (&booking.cancelled, of.whole_won) {
+                (Some(cancelled), _) => {
+                    p.notice.good role="status" {
+                        (won(lang, cancelled.refund_won)) (frame.t("을 돌려드렸어요. 취소 수수료 ", " went back. Fee: ")) (won(lang, cancelled.fee_won))
+                    }
+                    @if let Some(because) = &of.because { (reason(frame, because)) }
+                }
+                (None, Some(whole_won)) => { (form(frame, of, whole_won, was)) }
+                (None, None) => {}
+            }
         }
     };
     page(frame, title, body)
@@ -65,7 +67,7 @@ fn form(frame: &Frame<'_>, of: &Refundable, whole_won: u64, was: &dyn Fn(&str) -
             fieldset.methods {
                 legend { (frame.t("돌려드리는 금액", "What goes back")) }
                 label { input type="radio" name="fee" value="none" checked[was("fee") != "policy"]; span { strong { (won(lang, whole_won)) } span.quiet { (frame.t("전액", "everything")) } } }
-                @if let Some(fee) = of.by_policy {
+                @if let Some(fee) = of.by_policy.filter(|fee| fee.fee_won > 0) {
                     label { input type="radio" name="fee" value="policy" checked[was("fee") == "policy"]; span { strong { (won(lang, fee.refund_won)) }
                         span.quiet { (frame.t("오늘의 취소 수수료를 빼고: ", "less today's fee: ")) (won(lang, fee.fee_won)) } } }
                 }

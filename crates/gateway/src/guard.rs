@@ -24,7 +24,7 @@ use hyper::{
     HeaderMap, Request, Response, StatusCode,
     header::{self, HeaderName, HeaderValue},
 };
-use prometheus_client::registry::Registry;
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use runtime::{clock::Wall, process::Shutdown, secret::Secret};
 use waf::{
     Bundle, Engine, Header, Outcome, Places, RequestView, Verdict,
@@ -93,13 +93,25 @@ pub struct Guard {
     files: [Option<PathBuf>; 3],
     key: Vec<u8>,
     places: Box<dyn Places + Send + Sync>,
-    engine: ArcSwap<Engine>,
+    enforced: ArcSwap<Enforced>,
     source: LogSource,
     redaction: Redaction,
     filter: Option<LogFilter>,
     lines: Option<Lines>,
     samples: Mutex<Samples>,
     tally: Tally,
+}
+
+/// The ACL as compiled, and the counter of what it simply allows.
+struct Enforced {
+    engine: Engine,
+    allowed: Counter,
+}
+
+impl Enforced {
+    fn new(engine: Engine, tally: &Tally) -> Enforced {
+        Enforced { allowed: tally.allowed(&engine), engine }
+    }
 }
 
 impl fmt::Debug for Guard {
@@ -113,7 +125,8 @@ impl Guard {
     pub fn read(settings: Settings) -> Result<Arc<Guard>, GuardError> {
         let Settings { acl, log, logging, mmdb, places, admin_token, id } = settings;
         let key = Keys::challenge(&admin_token);
-        let engine = ArcSwap::from_pointee(compile(&acl, &key)?);
+        let tally = Tally::default();
+        let enforced = ArcSwap::from_pointee(Enforced::new(compile(&acl, &key)?, &tally));
         let (redaction, filter) =
             logging.as_deref().map_or(Ok((Redaction::default(), None)), read_logging)?;
         Ok(Arc::new(Guard {
@@ -121,13 +134,13 @@ impl Guard {
             files: [log.clone(), logging, mmdb],
             key,
             places,
-            engine,
+            enforced,
             source: LogSource { name: "GHOSTLIGHT".into(), id },
             redaction,
             filter,
             lines: log.map(Lines::new),
             samples: Mutex::default(),
-            tally: Tally::default(),
+            tally,
         }))
     }
 
@@ -144,7 +157,7 @@ impl Guard {
                 seen = now;
                 match compile(&self.acl, &self.key) {
                     Ok(engine) => {
-                        self.engine.store(Arc::new(engine));
+                        self.enforced.store(Arc::new(Enforced::new(engine, &self.tally)));
                         tracing::info!(acl = %self.acl.display(), "the changed web ACL is enforced from now on");
                     }
                     // Looked at again when the file changes again.
@@ -185,9 +198,14 @@ impl Guard {
     }
 
     /// What the ACL says of the request; counted, logged, sampled.
-    fn judge(&self, engine: &Engine, view: &RequestView<'_>) -> Verdict {
+    fn judge(&self, enforced: &Enforced, view: &RequestView<'_>) -> Verdict {
+        let engine = &enforced.engine;
         let verdict = engine.evaluate(view, self.places.as_ref());
-        self.tally.count(engine, &verdict);
+        if Tally::is_simply_allowed(&verdict) {
+            enforced.allowed.inc();
+        } else {
+            self.tally.count(engine, &verdict);
+        }
         if let Some(lines) = &self.lines
             && self.is_logged(&verdict)
         {
@@ -227,7 +245,8 @@ pub(crate) async fn inspect(
     }
     take_off_inserted(request.headers_mut());
     let Some(guard) = edge.settings().guard.clone() else { return Ok(None) };
-    let engine = guard.engine.load_full();
+    let enforced = guard.enforced.load_full();
+    let engine = &enforced.engine;
     let body = if is_grpc(request.headers()) || !engine.reads_body() {
         bytes::Bytes::new()
     } else {
@@ -256,7 +275,7 @@ pub(crate) async fn inspect(
         request_id: id,
         now_ms: Wall::now().as_ms(),
     };
-    let verdict = guard.judge(&engine, &view);
+    let verdict = guard.judge(&enforced, &view);
     if let Some(response) = verdict.response {
         return answer(response).map(Some);
     }

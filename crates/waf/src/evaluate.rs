@@ -204,7 +204,7 @@ impl<'r, 'e> Evaluation<'r, 'e> {
         {
             return Flow::On;
         }
-        let mut said = GroupVerdict { id: group.id.clone(), terminating: None, others: Vec::new() };
+        let (mut terminating, mut others) = (None, Vec::new());
         let mut flow = Flow::On;
         for inner in &group.rules {
             let RuleBody::Plain { node, action } = &inner.rule.body else { continue };
@@ -221,7 +221,7 @@ impl<'r, 'e> Evaluation<'r, 'e> {
             };
             if !self.ends(action, &inner.rule) {
                 self.insert_headers(action);
-                said.others.push(matched);
+                others.push(matched);
                 continue;
             }
             if group.count_only {
@@ -241,11 +241,11 @@ impl<'r, 'e> Evaluation<'r, 'e> {
                 self.act(action);
                 flow = Flow::End;
             }
-            said.terminating = Some(matched);
+            terminating = Some(matched);
             break;
         }
-        if said.terminating.is_some() || !said.others.is_empty() {
-            self.verdict.groups.push(said);
+        if terminating.is_some() || !others.is_empty() {
+            self.verdict.groups.push(GroupVerdict { id: group.id.clone(), terminating, others });
         }
         if matches!(flow, Flow::On) {
             for label in &rule.labels {

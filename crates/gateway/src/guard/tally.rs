@@ -7,6 +7,9 @@ use prometheus_client::{
 };
 use waf::{Engine, Matched, Outcome, Verdict};
 
+/// What ends a request that no rule ends.
+const DEFAULT: &str = "Default_Action";
+
 /// The dimensions that AWS gives them; `metric` is AWS's name of the metric.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct By {
@@ -28,6 +31,25 @@ impl Tally {
             "Requests by what the web ACL did with them, under AWS WAF's names of metrics and dimensions",
             self.requests.clone(),
         );
+    }
+
+    /// The counter of what the ACL simply allows, which is nearly everything: found once.
+    pub(super) fn allowed(&self, engine: &Engine) -> Counter {
+        let allowed = By {
+            metric: "AllowedRequests",
+            web_acl: engine.bundle().acl.visibility.metric.clone(),
+            rule_group: String::new(),
+            rule: DEFAULT.to_owned(),
+        };
+        self.requests.get_or_create(&allowed).clone()
+    }
+
+    /// Whether that counter is all that counts it.
+    pub(super) fn is_simply_allowed(verdict: &Verdict) -> bool {
+        verdict.outcome == Outcome::Allow
+            && verdict.terminating.rule == DEFAULT
+            && verdict.others.is_empty()
+            && verdict.groups.is_empty()
     }
 
     pub(super) fn count(&self, engine: &Engine, verdict: &Verdict) {

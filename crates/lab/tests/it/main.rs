@@ -14,6 +14,7 @@ mod frontdoor;
 mod link;
 mod names;
 mod resolver;
+mod security_test;
 mod switchover;
 mod up;
 mod visitors;

@@ -293,50 +293,55 @@ fn is_plain_name(name: &[u8]) -> bool {
 /// Headers whose content is the client's own choice. The others are the protocol's, are long, random or full of marks
 /// that mean something else there, and no application reads them as text.
 fn is_free(name: &str) -> bool {
-    const PROTOCOL: &[&str] = &[
-        "accept",
-        "accept-charset",
-        "accept-encoding",
-        "accept-language",
-        "authorization",
-        "cache-control",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "cookie",
-        "date",
-        "dnt",
-        "dpop",
-        "expect",
-        "host",
-        "if-match",
-        "if-modified-since",
-        "if-none-match",
-        "if-range",
-        "if-unmodified-since",
-        "keep-alive",
-        "origin",
-        "pragma",
-        "priority",
-        "proxy-authorization",
-        "proxy-connection",
-        "range",
-        "save-data",
-        "signature",
-        "signature-input",
-        "te",
-        "traceparent",
-        "tracestate",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "upgrade-insecure-requests",
-        "via",
-        "baggage",
-    ];
-    let lower = name.to_ascii_lowercase();
-    !lower.starts_with("sec-") && !PROTOCOL.contains(&lower.as_str())
+    // Servers give names in lower case as a rule.
+    let lower = match name.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    };
+    let of_protocol = matches!(
+        &*lower,
+        "accept"
+            | "accept-charset"
+            | "accept-encoding"
+            | "accept-language"
+            | "authorization"
+            | "cache-control"
+            | "connection"
+            | "content-encoding"
+            | "content-length"
+            | "content-type"
+            | "cookie"
+            | "date"
+            | "dnt"
+            | "dpop"
+            | "expect"
+            | "host"
+            | "if-match"
+            | "if-modified-since"
+            | "if-none-match"
+            | "if-range"
+            | "if-unmodified-since"
+            | "keep-alive"
+            | "origin"
+            | "pragma"
+            | "priority"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "range"
+            | "save-data"
+            | "signature"
+            | "signature-input"
+            | "te"
+            | "traceparent"
+            | "tracestate"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "upgrade-insecure-requests"
+            | "via"
+            | "baggage"
+    );
+    !of_protocol && !lower.starts_with("sec-")
 }
 
 /// `X-Filename`, `X_File_Name`, `X.Filename`: what uploaders send instead of a form.

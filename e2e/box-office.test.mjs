@@ -274,7 +274,9 @@ async function organises(browser, stand) {
   await page.getByRole("button", { name: "Let in" }).click();
   await page.locator("#verdict.enter").waitFor();
   assert.equal(await page.getByRole("button", { name: "Let in" }).count(), 0, "all three are in");
-  assert.deepEqual(wrong().filter((line) => !/ERR_INTERNET_DISCONNECTED/.test(line)), [], "what is wrong with the pages");
+  // Chromium writes down the network that was cut, and the hall that was refused for its faults.
+  const meant = /ERR_INTERNET_DISCONNECTED|status of 400 .*\/organiser\/halls/;
+  assert.deepEqual(wrong().filter((line) => !meant.test(line)), [], "what is wrong with the pages");
   await context.close();
 }
 

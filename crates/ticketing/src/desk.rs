@@ -20,6 +20,7 @@ use crate::{
     },
     password::{HashError, Passwords},
     payment::{Assurance, Capture, Charge, Fate, PaymentError, PaymentProvider, TestProvider},
+    policy::release_ms,
     refusal::{Field, Refusal},
     seating::{Found, Wanted, best},
     session::Signer,
@@ -275,7 +276,8 @@ impl Desk {
 
     /// Gives the seats of a hold back.
     pub async fn release(&self, account: u64, hold: &HoldId) -> Result<(), Refusal> {
-        Ok(self.store.release_hold(account, hold).await?)
+        let now_ms = self.clock.now_ms();
+        Ok(self.store.release_hold(account, hold, release_ms(now_ms), now_ms).await?)
     }
 
     /// The living claims of an account at a performance.

@@ -148,11 +148,23 @@ impl Store {
         .await
     }
 
-    /// Gives back the seats of a hold that was not paid. Does nothing if there is none.
-    pub async fn release_hold(&self, account: u64, hold: &HoldId) -> Answer<()> {
-        let hold = quoted(hold.as_str());
-        self.packet(format!(
-            "DELETE FROM seat_claims WHERE hold_id = {hold} AND account_id = {account} AND state = 'held'"
+    /// Gives back the seats of a hold that was not paid. Does nothing if there is none. Seats that waited for money, or
+    /// were offered to somebody in line, come back at `release_ms`, as cancelled ones do: the next in line comes first.
+    pub async fn release_hold(
+        &self,
+        account: u64,
+        hold: &HoldId,
+        release_ms: u64,
+        now_ms: u64,
+    ) -> Answer<()> {
+        let (hold, release, now) = (quoted(hold.as_str()), moment(release_ms), moment(now_ms));
+        self.whole(format!(
+            "UPDATE transfers SET state = 'left' WHERE hold_id = {hold} AND account_id = {account} AND state = 'waiting'; \
+             UPDATE seat_claims SET state = 'blocked', account_id = NULL, slot = NULL, hold_id = NULL, \
+             held_until = {release} WHERE hold_id = {hold} AND account_id = {account} AND state = 'held' \
+             AND held_until > {now} AND (EXISTS (SELECT 1 FROM transfers t WHERE t.hold_id = {hold}) \
+             OR EXISTS (SELECT 1 FROM waitlist w WHERE w.hold_id = {hold})); \
+             DELETE FROM seat_claims WHERE hold_id = {hold} AND account_id = {account} AND state = 'held'"
         ))
         .await
     }
@@ -223,14 +235,6 @@ impl Store {
             })
         });
         self.ranking_cell().get(self.now_ms(), read).await
-    }
-
-    async fn packet(&self, sql: String) -> Answer<()> {
-        self.run(move |conn| {
-            let sql = sql.clone();
-            Box::pin(async move { packet(conn, sql).await })
-        })
-        .await
     }
 }
 

@@ -126,11 +126,21 @@ async fn what_was_not_paid_goes_to_those_who_wait_before_anybody_else() {
     let (two, one) = (Visitor::signed_up(at).await, Visitor::signed_up(at).await);
     let now_ms = site.clock.now_ms();
     assert_eq!(transfers(&two, id, &["A1-1-1", "A1-1-2"]).await.status, 303);
-    assert_eq!(transfers(&one, id, &["A1-1-3"]).await.status, 303);
+    let shown = transfers(&one, id, &["A1-1-3"]).await;
+    assert_eq!(shown.status, 303);
     let waits = format!("/performances/{id}/waitlist");
     let waiter = member(at, "waiter@example.com").await;
     let page = waiter.get(&waits).await;
     assert_eq!(waiter.form(&page, &waits, &[("grade", "R"), ("count", "2")]).await.status, 303);
+
+    // Giving a seat back by the checkout's own button is no way around the published moment.
+    let hold = shown.header("location").rsplit('/').next().unwrap().to_owned();
+    let page = one.get("/my/profile").await;
+    assert_eq!(one.form(&page, &format!("/checkout/{hold}/release"), &[]).await.status, 303);
+    let public = Visitor::signed_up(at).await;
+    assert_eq!(public.hold(id, "", &["A1-1-3"]).await.status, 409);
+    let left = "SELECT COUNT(*) FROM ticketing.transfers WHERE state = 'left'";
+    assert_eq!(site.number(left).await, 1);
 
     let due_ms = transfer_due_ms(on_korean_day(korean_day(now_ms) + 20, 0, 0), now_ms).unwrap();
     site.clock.advance(due_ms - site.clock.now_ms() + 1_000);

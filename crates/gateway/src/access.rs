@@ -142,9 +142,9 @@ impl Log {
         from: IpAddr,
         id: &HeaderValue,
         trace: Trace,
-    ) -> Entry {
+    ) -> Box<Entry> {
         let one = |name| request.headers().get(name).cloned();
-        Entry {
+        Box::new(Entry {
             log: self.clone(),
             began: Boot::now(),
             began_at: Wall::now(),
@@ -161,7 +161,7 @@ impl Log {
             status: StatusCode::OK,
             bytes: 0,
             trace,
-        }
+        })
     }
 
     /// Writes what has come together, once a second, for as long as the thread lives.
@@ -226,12 +226,12 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    pub(crate) fn answer(response: Response<AnswerBody>, entry: Option<Entry>) -> Response<Counted> {
+    pub(crate) fn answer(response: Response<AnswerBody>, entry: Option<Box<Entry>>) -> Response<Counted> {
         let status = response.status();
         response.map(|inner| {
             let entry = entry.map(|mut entry| {
                 entry.status = status;
-                Box::new(entry)
+                entry
             });
             Counted { inner, entry }
         })

@@ -22,6 +22,7 @@ use crate::{
     metrics::Open,
     pressure::{self, Admission},
     proxied,
+    rarely::Rarely,
     request::{self, Visitor},
     tls::{Certificates, TlsError},
 };
@@ -134,12 +135,15 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     }
     let served = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::pin!(served);
+    let may_close = Rarely::new(async move { ending.may_close().await });
     tokio::select! {
-        result = served.as_mut() => result,
-        () = ending.may_close() => {
+        // First: an answer that is ready after the order says that it is the last one.
+        biased;
+        () = may_close => {
             served.as_mut().graceful_shutdown();
             served.await
         }
+        result = served.as_mut() => result,
     }
 }
 
@@ -160,13 +164,15 @@ async fn serve_http2(
         .keep_alive_timeout(PING_WITHIN)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(served);
+    let asked = Rarely::new(ending.asked().clone().cancelled_owned());
     tokio::select! {
-        result = served.as_mut() => result,
+        biased;
         // GOAWAY names the last request that is answered; the visitor sends the next one elsewhere.
-        () = ending.asked().cancelled() => {
+        () = asked => {
             served.as_mut().graceful_shutdown();
             served.await
         }
+        result = served.as_mut() => result,
     }
 }
 

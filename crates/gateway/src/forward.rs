@@ -70,7 +70,7 @@ pub(crate) async fn forward(
     let mut copy = may_repeat.then(|| copy_of(&request));
     // The target that broke it off, and where that began.
     let mut broken: Option<(SocketAddr, Began)> = None;
-    let give_up = Instant::now() + Duration::from_millis(limits.accept_ms);
+    let mut give_up = None;
     loop {
         let (connection, cookie, began, within) =
             connect(edge, &route, &request, source, forwarded, broken.as_ref().map(|(at, _)| *at)).await?;
@@ -101,7 +101,8 @@ pub(crate) async fn forward(
             }
             // The pooled connection had ended, unnoticed until now. Nothing was sent.
             Err(Failed::Returned(again)) => {
-                if Instant::now() >= give_up {
+                let now = Instant::now();
+                if now >= *give_up.get_or_insert_with(|| now + Duration::from_millis(limits.accept_ms)) {
                     return Err(Refusal::NotSent(NotSent::NoTarget));
                 }
                 request = *again;
@@ -205,7 +206,7 @@ async fn connect(
                 }
                 Destination::Peer => {
                     let within = peer::answer_within(answer_within, edge.settings().hold_max_ms);
-                    connect_peer(edge).await.map(|c| (c, None, None, within))
+                    Box::pin(connect_peer(edge)).await.map(|c| (c, None, None, within))
                 }
             }
         };
@@ -236,7 +237,7 @@ async fn connect_local(
 ) -> Result<(upstream::Connection, Option<HeaderValue>), Refusal> {
     let settings = edge.settings();
     let limits = &settings.limits;
-    let give_up = Instant::now() + Duration::from_millis(limits.accept_ms);
+    let mut give_up_ms = None;
     let mut avoid = broken;
     loop {
         // Targets may have come and gone meanwhile, and the group may stand at another place.
@@ -245,7 +246,9 @@ async fn connect_local(
             return Err(Refusal::NotSent(NotSent::NoTarget));
         };
         let (headers, path) = (request.headers(), request.uri().path());
-        let asking = select::Asking { headers, path, source, now_ms: Boot::now().as_ms() };
+        let now_ms = Boot::now().as_ms();
+        let give_up_ms = *give_up_ms.get_or_insert(now_ms.saturating_add(limits.accept_ms));
+        let asking = select::Asking { headers, path, source, now_ms };
         let avoided = avoid.take().and_then(|at| group.fit.iter().position(|t| t.address == at));
         let mut tried = Vec::from_iter(avoided);
         while let Some(at) = share.choose(group, &asking, &tried) {
@@ -273,7 +276,7 @@ async fn connect_local(
         if tried.is_empty() && !group.fit.is_empty() {
             return Err(Refusal::NotSent(NotSent::Full));
         }
-        if Instant::now() >= give_up {
+        if Boot::now().as_ms() >= give_up_ms {
             return Err(Refusal::NotSent(NotSent::NoTarget));
         }
         tokio::time::sleep(BETWEEN_ROUNDS).await;

@@ -38,6 +38,7 @@ mod parking;
 mod peer;
 mod pressure;
 mod proxied;
+mod rarely;
 mod refusal;
 mod reload;
 mod request;

@@ -19,8 +19,9 @@ use runtime::{
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
+    runtime::{Builder, LocalOptions},
     sync::{Notify, mpsc, watch},
-    task::{JoinSet, LocalSet, spawn_local},
+    task::{JoinSet, spawn_local},
 };
 use tokio_util::task::TaskTracker;
 
@@ -271,9 +272,8 @@ pub(crate) type Entrance = (std::net::TcpListener, Door);
 
 /// Runs one thread's share until the end is asked for, then finishes the requests under way, for as long as they may take.
 pub(crate) fn run_thread(entrances: Vec<Entrance>, common: Common) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = LocalSet::new();
-    let serve = async {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async {
         let ending = common.ending.clone();
         let edge = Edge::new(common);
         let open = TaskTracker::new();
@@ -288,8 +288,7 @@ pub(crate) fn run_thread(entrances: Vec<Entrance>, common: Common) -> std::io::R
             tracing::warn!(connections = open.len(), "ending with requests under way");
         }
         Ok(())
-    };
-    local.block_on(&runtime, serve)
+    })
 }
 
 async fn accept(edge: Rc<Edge>, listener: TcpListener, door: Rc<Door>, open: TaskTracker) {

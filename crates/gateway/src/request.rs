@@ -168,8 +168,8 @@ async fn answer(
         edge.metrics.shed.inc();
         return Err(Refusal::NotSent(NotSent::Shed));
     }
-    let asked = identify(edge, visitor, request)?;
-    let mut asked = strip(edge, visitor, asked);
+    let mut asked = identify(edge, visitor, request)?;
+    strip(edge, visitor, &mut asked);
     if let Some(answer) = to_https(edge, visitor, &asked) {
         return Ok(answer);
     }
@@ -180,7 +180,7 @@ async fn answer(
         Ruled::Answer(answer) => return Ok(*answer),
         Ruled::To(route) => route,
     };
-    let mut asked = is_held(edge, asked);
+    is_held(edge, &mut asked);
     let asks_upgrade = asked.upgrade.is_some();
     let upgrade = asked.upgrade.take().filter(|_| !asked.held || !edge.settings().gate);
     if asks_upgrade && upgrade.is_none() {
@@ -206,8 +206,12 @@ async fn answer(
         }
         Answered { response, began } => return Ok(pass(response, began.is_none(), passage)),
     };
-    let kept = keep(edge, answered, began.epoch, writes).await?;
-    barrier(edge, &began, writes).await?;
+    // Boxed: a request under way whose answer is not held would keep room for it, too.
+    let (kept, ()) = Box::pin(async {
+        let kept = keep(edge, answered, began.epoch, writes).await?;
+        Ok((kept, barrier(edge, &began, writes).await?))
+    })
+    .await?;
     Ok(release(kept, marked))
 }
 
@@ -245,7 +249,7 @@ fn identify(edge: &Edge, visitor: &Visitor, request: Request<Incoming>) -> Resul
 }
 
 /// Phase 2: off with what is the connection's or pretends to be ours; on with where it comes from.
-fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
+fn strip(edge: &Edge, visitor: &Visitor, asked: &mut Asked) {
     let request = &mut asked.request;
     if let Some(authority) = request.uri().authority().map(|a| a.as_str().to_owned()) {
         if let Ok(host) = HeaderValue::try_from(authority) {
@@ -274,7 +278,6 @@ fn strip(edge: &Edge, visitor: &Visitor, mut asked: Asked) -> Asked {
         origin::say(headers, &hop, &edge.settings().trusted_proxies);
     }
     traceparent::ensure(headers);
-    asked
 }
 
 /// Before the rules: visitors without TLS are sent to it, where that is wanted. What the other gateway passes on came over
@@ -342,13 +345,12 @@ fn rule(edge: &Edge, visitor: &Visitor, asked: &Asked, trace: &Trace) -> Ruled {
 }
 
 /// Phase 4: must the answer wait, whatever it says?
-fn is_held(edge: &Edge, mut asked: Asked) -> Asked {
+fn is_held(edge: &Edge, asked: &mut Asked) {
     let reads = matches!(*asked.request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     asked.marked = asked.request.headers().contains_key(header::COOKIE)
         && edge.keys.marked(asked.request.headers()).is_some();
     asked.writes = !reads;
     asked.held = asked.writes || asked.marked;
-    asked
 }
 
 /// An answer that is not held: its body streams.

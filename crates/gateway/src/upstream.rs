@@ -42,6 +42,7 @@ use crate::{
     door::Local,
     metrics::{GatewayMetrics, Open},
     parking::Passage,
+    rarely::Rarely,
 };
 
 /// Unused connections are closed after this time: shorter than the five seconds after which the most impatient
@@ -205,16 +206,19 @@ impl Pool {
         if spoken == Spoken::Http2 {
             return match self.take_shared(address) {
                 Some(connection) => Ok(connection),
-                None => self.connect_shared(address, within).await,
+                None => Box::pin(self.connect_shared(address, within)).await,
             };
         }
         while let Some(mut idle) = self.take_idle(address) {
-            if let Ok(Ok(())) = timeout(READY_WITHIN, idle.sender.ready()).await {
+            if idle.sender.is_ready()
+                || matches!(timeout(READY_WITHIN, idle.sender.ready()).await, Ok(Ok(())))
+            {
                 let Idle { sender, term, .. } = idle;
                 return Ok(self.ready(address, Sender::Http1(sender), term));
             }
         }
-        self.connect(address, within).await
+        // Boxed, as it is rare: every request under way would keep room for it.
+        Box::pin(self.connect(address, within)).await
     }
 
     fn ready(self: &Rc<Self>, address: SocketAddr, sender: Sender, term: CancellationToken) -> Connection {
@@ -274,8 +278,14 @@ impl Pool {
         let open = Open::count(&self.metrics.upstream_connections);
         spawn_local(async move {
             let _open = open;
+            let ended = tokio::select! {
+                // First: of a term that is over nothing is heard any more.
+                biased;
+                () = Rarely::new(term.cancelled_owned()) => return,
+                ended = connection => ended,
+            };
             // Its error reaches whoever waits for the answer; here only the end matters.
-            if let Some(Err(e)) = term.run_until_cancelled(connection).await {
+            if let Err(e) = ended {
                 tracing::debug!(%address, "upstream connection ended: {e}");
             }
         });

@@ -118,6 +118,9 @@ fn print_report(report: &Report) {
         report.requests_per_s_max,
         report.visitor_errors,
     ));
+    for (what, n) in &report.errors {
+        print(&format!("  {n} × {what}"));
+    }
     if let Some(killed) = &report.killed {
         let back = report.rto_dns_s.map_or("never".to_owned(), |s| format!("{s:.2} s"));
         print(&format!("{killed} was killed in the middle; booked again after {back}"));

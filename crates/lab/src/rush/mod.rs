@@ -40,6 +40,8 @@ const LOBBY_S_MIN: u32 = 15;
 const LOBBY_VISITORS_PER_S: u32 = 500;
 /// And so long before anybody comes: until then every instance knows of the sale.
 const KNOWN_S: u32 = 6;
+/// Kinds of errors that the line lists.
+const KINDS_MAX: usize = 10;
 /// Violations that the line lists; the others are counted.
 const LISTED_MAX: usize = 50;
 
@@ -132,6 +134,8 @@ pub struct Report {
     pub acknowledged_per_s_max: u64,
     /// Error answers and silences that visitors met.
     pub visitor_errors: u64,
+    /// The most frequent of them, by what came instead of an answer; digits are `#`.
+    pub errors: BTreeMap<String, u64>,
     /// Acknowledged bookings that are missing or differ.
     pub lost: usize,
     /// Seats sold twice.
@@ -324,7 +328,22 @@ fn measure(drill: &Drill, noted: &Noted, report: &mut Report) {
     let requests = drill.ledger.take_requests();
     report.requests = requests.len() as u64;
     report.visitor_errors = requests.iter().filter(|r| r.error.is_some()).count() as u64;
+    report.errors = kinds(requests.iter().filter_map(|r| r.error.as_deref()));
     report.requests_per_s_max = busiest_second(requests.iter().map(|r| r.sent_at_ms));
+}
+
+/// The most frequent kinds of errors: what came of a request, without what was asked and without its numbers.
+fn kinds<'a>(errors: impl Iterator<Item = &'a str>) -> BTreeMap<String, u64> {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for error in errors {
+        let came = error.split_once(": ").map_or(error, |(_, came)| came);
+        let plain = came.chars().take(80).map(|c| if c.is_ascii_digit() { '#' } else { c });
+        *counts.entry(plain.collect()).or_default() += 1;
+    }
+    let mut by_count: Vec<_> = counts.into_iter().collect();
+    by_count.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    by_count.truncate(KINDS_MAX);
+    by_count.into_iter().collect()
 }
 
 /// How many of these moments, in milliseconds, fell into the fullest second.
@@ -354,6 +373,14 @@ mod tests {
         assert!(report.is_clean());
         assert!(!Report { violations: 1, ..report }.is_clean());
         assert!(!Report::default().is_clean(), "nothing was measured");
+    }
+
+    #[test]
+    fn errors_are_counted_by_what_came() {
+        let errors =
+            ["GET /api/a: silent for 5000 ms", "POST /api/b: silent for 2000 ms", "POST /api/b: 503 x"];
+        let kinds = kinds(errors.into_iter());
+        assert_eq!(kinds, BTreeMap::from([("silent for #### ms".to_owned(), 2), ("### x".to_owned(), 1)]));
     }
 
     #[test]

@@ -13,7 +13,7 @@ up:
 .PHONY: test
 test:
 	scripts/setup --test
-	$(MAKE) --no-print-directory e2e/node_modules/.package-lock.json
+	$(MAKE) --no-print-directory e2e/node_modules/.package-lock.json e2e/.venv/.installed
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo run -q -p xtask -- tidy
@@ -28,4 +28,10 @@ test:
 # The end-to-end tests' two libraries, as the lock file has them.
 e2e/node_modules/.package-lock.json: e2e/package-lock.json
 	cd e2e && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+# What the tests use of Python, as the file has it, in an environment of its own.
+e2e/.venv/.installed: e2e/requirements.txt
+	python3 -m venv --clear e2e/.venv
+	e2e/.venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
 	@touch $@

@@ -17,6 +17,8 @@
 //!   `http://127.0.0.1:7101/v1/barrier`: a GET gives a note, a POST of the note says `{"safe": true}` once everything that
 //!   was written since is safe; without that no money is taken (none: nobody is asked);
 //! - `TICKETING_ASK_TOKEN_FILE`: file with the bearer token for it;
+//! - `TICKETING_WEBHOOK_NETWORKS`: networks, with commas between them, into which events may be sent besides to public
+//!   addresses, e.g. `127.0.0.0/8,10.1.0.0/16` (none: to public addresses only);
 //! - `TICKETING_ORGANISERS`: addresses, with commas between them: whoever confirmed one of them sees sales and gives
 //!   roles;
 //! - `TICKETING_BANK`: the bank account to which visitors may transfer, as they read it, e.g. `국민 123-45-678901 극장`;
@@ -35,6 +37,7 @@ use crate::{
         toss::Toss,
         wire::{HttpWire, WireError},
     },
+    webhook::{guard::Network, send::Sender},
 };
 
 /// Everything that `run` needs to know.
@@ -52,6 +55,8 @@ pub struct Config {
     pub post: Option<Post>,
     /// Who takes money.
     pub till: Till,
+    /// Tells endpoints what happens.
+    pub webhooks: Sender,
     /// Who sees sales and gives roles.
     pub organisers: Vec<String>,
     /// The bank account to which visitors may transfer.
@@ -147,6 +152,7 @@ impl Config {
             }
         };
         let till = till(&var)?;
+        let webhooks = webhooks(&var)?;
         let die_with_parent = var("TICKETING_DIE_WITH_PARENT").as_deref() == Some("1");
         let organisers = var("TICKETING_ORGANISERS").unwrap_or_default();
         let organisers =
@@ -159,6 +165,7 @@ impl Config {
             key,
             post,
             till,
+            webhooks,
             organisers,
             bank,
             die_with_parent,
@@ -166,9 +173,29 @@ impl Config {
     }
 }
 
+/// How endpoints are told what happens.
+fn webhooks(var: &impl Fn(&str) -> Option<String>) -> Result<Sender, ConfigError> {
+    let name = "TICKETING_WEBHOOK_NETWORKS";
+    let networks = var(name).unwrap_or_default();
+    let networks = networks.split(',').map(str::trim).filter(|n| !n.is_empty()).map(|network| {
+        Network::parse(network).ok_or_else(|| ConfigError::Odd {
+            name,
+            value: network.to_owned(),
+            what: "it is no network".into(),
+            example: "127.0.0.0/8,10.1.0.0/16",
+        })
+    });
+    Ok(Sender::new(&authorities(var), networks.collect::<Result<_, _>>()?))
+}
+
+/// Whom we trust when we ask somebody over TLS.
+fn authorities(var: &impl Fn(&str) -> Option<String>) -> PathBuf {
+    PathBuf::from(var("TICKETING_AUTHORITIES").unwrap_or(AUTHORITIES.into()))
+}
+
 /// Who takes money, and who is asked before.
 fn till(var: &impl Fn(&str) -> Option<String>) -> Result<Till, ConfigError> {
-    let authorities = PathBuf::from(var("TICKETING_AUTHORITIES").unwrap_or(AUTHORITIES.into()));
+    let authorities = authorities(var);
     let secret = |name: &'static str| {
         let path = var(name).map(PathBuf::from);
         path.map(|path| Secret::from_file(&path).map_err(|e| ConfigError::Secret(name, e))).transpose()

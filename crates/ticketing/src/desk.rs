@@ -26,10 +26,12 @@ use crate::{
     session::Signer,
     store::{Account, Booked, NewBooking, Store, StoreError},
     waiting::Waiting,
+    webhook::send::Sender,
 };
 
 mod account;
 mod cancel;
+mod hooks;
 mod kinds;
 mod organiser;
 mod partner;
@@ -82,6 +84,7 @@ pub struct Desk {
     organisers: Arc<BTreeSet<String>>,
     gates: Arc<Gates>,
     bank: Option<Arc<str>>,
+    sender: Option<Arc<Sender>>,
 }
 
 /// Why there can be no box office: a mistake of ours, or of the machine.
@@ -148,6 +151,7 @@ impl Desk {
             organisers: Arc::default(),
             gates: Arc::default(),
             bank: None,
+            sender: None,
         })
     }
 

@@ -39,6 +39,7 @@ pub mod store;
 mod view;
 pub mod waiting;
 pub mod waitlist;
+pub mod webhook;
 
 use std::time::Duration;
 

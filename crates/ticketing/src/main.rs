@@ -43,7 +43,9 @@ async fn run(config: Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let desk = Desk::new(store, config.key, clock)?
         .with_organisers(config.organisers)
         .with_bank(config.bank)
-        .with_till(config.till);
+        .with_till(config.till)
+        .with_webhooks(config.webhooks);
+    desk.tell_webhooks(shutdown.clone());
     if let Some(post) = config.post {
         desk.send_letters(post, shutdown.clone());
     }

@@ -123,6 +123,8 @@ pub enum Field {
     Terms,
     /// A partner's name, or what its key opens.
     Partner,
+    /// The address of an endpoint that is to be told what happens.
+    Endpoint,
 }
 
 impl From<StoreError> for Refusal {
@@ -161,6 +163,7 @@ impl Refusal {
             Refusal::Odd(Field::Password) => "invalid_password",
             Refusal::Odd(Field::Terms) => "terms_required",
             Refusal::Odd(Field::Partner) => "invalid_partner",
+            Refusal::Odd(Field::Endpoint) => "invalid_endpoint",
             Refusal::Foreign => "foreign_request",
             Refusal::NotJson => "json_required",
             Refusal::NoIdempotencyKey => "idempotency_key_required",
@@ -290,6 +293,10 @@ impl Refusal {
             Refusal::Odd(Field::Partner) => lang.pick(
                 "파트너 이름을 영문 소문자, 숫자, -로 적고 권한을 하나 이상 골라 주세요.",
                 "Write the partner's name in small letters, digits and -, and choose at least one scope.",
+            ),
+            Refusal::Odd(Field::Endpoint) => lang.pick(
+                "https://로 시작하는, 누구나 닿을 수 있는 주소를 적어 주세요. 안쪽 망의 주소에는 보내지 않아요. 20곳까지 둘 수 있어요.",
+                "Write a public address that begins with https://. We send nothing into private networks, and to at most 20 addresses.",
             ),
             Refusal::Foreign => lang.pick(
                 "화면이 오래되어 안전을 위해 멈췄어요. 새로 고친 뒤 다시 눌러 주세요.",

@@ -7,6 +7,7 @@ use axum::{
     response::IntoResponse,
 };
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::{key::Caller, problem::Problem};
 use crate::{desk::Desk, ids::IdempotencyKey, refusal::Refusal};
@@ -59,7 +60,22 @@ impl<T: DeserializeOwned> FromRequest<Desk> for Sent<T> {
                 StatusCode::PAYLOAD_TOO_LARGE => Problem::TooLarge,
                 _ => Problem::invalid("the body broke off"),
             })?;
-        serde_json::from_slice(&body).map(Sent).map_err(|e| Problem::invalid(e.to_string()))
+        let odd = |e: serde_json::Error| Problem::invalid(e.to_string());
+        let body = whole(serde_json::from_slice(&body).map_err(odd)?);
+        serde_json::from_value(body).map(Sent).map_err(odd)
+    }
+}
+
+/// JSON knows one kind of number: `2.0` is the integer 2.
+fn whole(value: Value) -> Value {
+    match value {
+        Value::Array(list) => list.into_iter().map(whole).collect(),
+        Value::Object(map) => map.into_iter().map(|(name, value)| (name, whole(value))).collect(),
+        Value::Number(n) => match n.as_f64().filter(|f| n.is_f64() && f.fract() == 0.0 && f.abs() < 1e15) {
+            Some(f) => format!("{f:.0}").parse::<i64>().map_or(Value::Number(n), Value::from),
+            None => Value::Number(n),
+        },
+        other => other,
     }
 }
 
@@ -118,5 +134,21 @@ pub(super) fn text(name: &str, value: &str, max: usize, fits: impl Fn(char) -> b
         Ok(())
     } else {
         Err(Problem::invalid(format!("{name}: 1 to {max} characters, as the document says")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_integer_is_one_however_it_is_written() {
+        assert_eq!(
+            whole(json!({ "a": [2.0, -3.0, 2.5, 7], "b": "2.0" })),
+            json!({ "a": [2, -3, 2.5, 7], "b": "2.0" })
+        );
+        assert_eq!(whole(json!(1e300)), json!(1e300));
     }
 }

@@ -158,7 +158,7 @@ impl Desk {
             });
         }
         let new: Vec<Scan> = scans.iter().filter_map(|s| s.as_ref().ok().cloned()).collect();
-        self.store.add_scans(performance, by, &new).await?;
+        self.store.add_scans(performance, by, &new, self.clock.now_ms()).await?;
         let merged = merge(self.store.scans(performance).await?);
         Ok(scans
             .into_iter()

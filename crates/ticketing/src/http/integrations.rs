@@ -1,4 +1,4 @@
-//! The organiser's page of programs: keys for partners.
+//! The organiser's page of programs: keys for partners, and endpoints that are told what happens.
 
 use axum::{Form, extract::State, http::HeaderMap, response::Response};
 
@@ -15,8 +15,8 @@ pub(super) async fn page(State(desk): State<Desk>, visitor: Visitor) -> Response
 
 async fn draw(desk: &Desk, visitor: &Visitor, news: view::News) -> Result<Answer, Refusal> {
     let by = visitor.account()?;
-    let keys = desk.keys(by).await?;
-    let page = view::page_of(&frame(desk, visitor), &view::Known { keys: &keys }, &news);
+    let (keys, webhooks) = (desk.keys(by).await?, desk.webhooks(by).await?);
+    let page = view::page_of(&frame(desk, visitor), &view::Known { keys: &keys, webhooks: &webhooks }, &news);
     Ok(match news.refusal {
         Some(refusal) => Answer::Refused(refusal.status(), page),
         None => Answer::Page(page),
@@ -41,6 +41,9 @@ pub(super) async fn act(
                 desk.create_key(by, fields.get("partner"), scopes).await.map(Some)
             }
             "revoke-key" => desk.revoke_key(by, number(&fields)?).await.map(|()| None),
+            "make-webhook" => desk.add_webhook(by, fields.get("url")).await.map(Some),
+            "remove-webhook" => desk.remove_webhook(by, number(&fields)?).await.map(|()| None),
+            "enable-webhook" => desk.enable_webhook(by, number(&fields)?).await.map(|()| None),
             _ => return Err(Refusal::NoSuch),
         };
         match done {

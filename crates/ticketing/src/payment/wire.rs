@@ -105,7 +105,7 @@ impl Wire for HttpWire {
     }
 }
 
-fn connector(authorities: &Path) -> Result<TlsConnector, WireError> {
+pub(crate) fn connector(authorities: &Path) -> Result<TlsConnector, WireError> {
     let odd = |why: String| WireError::Authorities(authorities.display().to_string(), why);
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(authorities).map_err(|e| odd(e.to_string()))? {

@@ -10,11 +10,13 @@ use mysql_async::{Row, prelude::Queryable};
 use super::{
     Store, StoreError,
     booking::{Booked, CLAIM, NewBooking, booked_rows, booking_sql, claim, packet},
+    hook::{Source, tell_sql},
     sql::{as_ms, list, moment, quoted},
 };
 use crate::{
     booking::Claim,
     inventory::batch::{NewHold, Request, Write},
+    webhook::Kind,
 };
 
 type Answer<T> = Result<T, StoreError>;
@@ -62,7 +64,7 @@ impl Store {
     /// [`StoreError::Duplicate`] and [`StoreError::Condition`] when another instance changed what was read: read and
     /// decide again.
     pub async fn write_batch(&self, write: &Write, now_ms: u64) -> Answer<()> {
-        let sql = write_sql(write, now_ms);
+        let sql = write_sql(write, self.telling(), now_ms);
         self.run(move |conn| {
             let sql = sql.clone();
             Box::pin(async move { packet(conn, sql).await })
@@ -135,11 +137,15 @@ fn by_performance(column: &str, pairs: impl IntoIterator<Item = (u32, String)>) 
 /// The transaction. Sales come first, because `ROW_COUNT()` is that of the statement before: one UPDATE sells every
 /// seat of every hold, and if it met fewer rows than these holds have, the first booking's seat count is NULL, which
 /// its column refuses, ahead of the COMMIT. A hold never gains a seat after it was made, so the sum says it of each.
-fn write_sql(write: &Write, now_ms: u64) -> String {
+fn write_sql(write: &Write, telling: bool, now_ms: u64) -> String {
     let now = moment(now_ms);
     let mut statements = Vec::with_capacity(6);
     if !write.sales.is_empty() {
         statements.extend(sales_sql(&write.sales, &now));
+        if telling {
+            let ids: Vec<u64> = write.sales.iter().map(|s| s.id).collect();
+            statements.push(tell_sql(Kind::Confirmed, &Source::Bookings(&ids), now_ms));
+        }
     }
     if !write.expired.is_empty() {
         statements.push(format!(

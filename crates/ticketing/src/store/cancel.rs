@@ -5,6 +5,7 @@ use mysql_async::{Row, prelude::Queryable};
 use super::{
     Store, StoreError,
     booking::packet,
+    hook::{Source, tell_sql},
     organiser::audit_sql,
     sql::{as_ms, moment, quoted},
 };
@@ -13,6 +14,7 @@ use crate::{
     payment::Refund,
     policy::Fee,
     refund::{Because, Reason},
+    webhook::Kind,
 };
 
 type Answer<T> = Result<T, StoreError>;
@@ -98,7 +100,8 @@ impl Store {
              UPDATE payments SET state = 'refunded' WHERE booking_id = {id}; \
              UPDATE seat_claims SET state = 'blocked', account_id = NULL, slot = NULL, hold_id = NULL, \
              booking_id = NULL, held_until = {blocked_until} WHERE booking_id = {id}; \
-             {because}COMMIT",
+             {because}{tell}; COMMIT",
+            tell = tell_sql(Kind::Cancelled, &Source::Bookings(&[id]), now_ms),
             seats = quoted(&seats.join(",")),
             fee = fee.fee_won,
             refund = fee.refund_won,

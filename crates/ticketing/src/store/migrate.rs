@@ -46,6 +46,7 @@ const MIGRATIONS: &[(u32, &str, Step)] = &[
     (13, "discounts", Step::Sql(include_str!("migrations/0013_discounts.sql"))),
     (14, "kinds", Step::Kinds),
     (15, "transfers", Step::Sql(include_str!("migrations/0015_transfers.sql"))),
+    (16, "webhooks", Step::Sql(include_str!("migrations/0016_webhooks.sql"))),
 ];
 
 /// How many steps there are.

@@ -5,12 +5,14 @@ use mysql_async::{Row, prelude::Queryable};
 use super::{
     Store, StoreError,
     booking::packet,
+    hook::{Source, tell_sql},
     sql::{as_ms, moment, quoted},
 };
 use crate::{
     admission::Scan,
     ids::{BookingNo, row_id},
     role::Role,
+    webhook::Kind,
 };
 
 type Answer<T> = Result<T, StoreError>;
@@ -176,7 +178,7 @@ impl Store {
     }
 
     /// Writes scans down; those that were sent before stay as they were.
-    pub async fn add_scans(&self, performance: u32, by: u64, scans: &[Scan]) -> Answer<()> {
+    pub async fn add_scans(&self, performance: u32, by: u64, scans: &[Scan], now_ms: u64) -> Answer<()> {
         if scans.is_empty() {
             return Ok(());
         }
@@ -193,10 +195,12 @@ impl Store {
                 )
             })
             .collect();
+        let keys: Vec<(String, u32)> = scans.iter().map(|s| (s.device.clone(), s.number)).collect();
         self.packet_of(format!(
-            "INSERT IGNORE INTO door_scans (device, number, performance_id, booking_id, seat, account_id, scanned_at) \
-             VALUES {}",
-            rows.join(",")
+            "START TRANSACTION; INSERT IGNORE INTO door_scans \
+             (device, number, performance_id, booking_id, seat, account_id, scanned_at) VALUES {}; {}; COMMIT",
+            rows.join(","),
+            tell_sql(Kind::CheckIn, &Source::Scans(performance, &keys), now_ms)
         ))
         .await
     }

@@ -52,6 +52,8 @@ struct Inner {
     ready: Semaphore,
     missing: mpsc::UnboundedSender<()>,
     open: AtomicBool,
+    /// Whether any endpoint is told what happens; unknown counts as yes.
+    telling: AtomicBool,
     clock: Clock,
     catalogue: Fresh<Catalogue>,
     ranking: Fresh<Vec<(u32, u64)>>,
@@ -98,6 +100,7 @@ impl Store {
             ready: Semaphore::new(0),
             missing,
             open: AtomicBool::new(false),
+            telling: AtomicBool::new(true),
             clock: clock.clone(),
             catalogue: Fresh::new(CATALOGUE_MS),
             ranking: Fresh::new(RANKING_MS),
@@ -170,6 +173,15 @@ impl Store {
                 Fault::Broken => return Err(StoreError::Broken(error.to_string())),
             }
         }
+    }
+
+    /// Says whether there is any endpoint to be told what happens: without one, sales carry no event.
+    pub fn tell(&self, any: bool) {
+        self.inner.telling.store(any, Ordering::Relaxed);
+    }
+
+    pub(super) fn telling(&self) -> bool {
+        self.inner.telling.load(Ordering::Relaxed)
     }
 
     pub(super) fn now_ms(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! The organiser's page of programs: keys for partners.
+//! The organiser's page of programs: keys for partners, and endpoints that are told what happens.
 
 use maud::{Markup, html};
 
@@ -6,12 +6,15 @@ use super::{Frame, organiser::tabs, page, part};
 use crate::{
     api::key::{ApiKey, Scope},
     refusal::Refusal,
+    store::Webhook,
 };
 
 /// What the page shows.
 pub(crate) struct Known<'k> {
     /// Keys, newest first.
     pub(crate) keys: &'k [ApiKey],
+    /// Endpoints, oldest first.
+    pub(crate) webhooks: &'k [Webhook],
 }
 
 /// What became of the button that was pressed.
@@ -41,6 +44,7 @@ pub(crate) fn page_of(frame: &Frame<'_>, known: &Known<'_>, news: &News) -> Mark
             }
         }
         (keys(frame, known.keys))
+        (webhooks(frame, known.webhooks))
     };
     page(frame, title, body)
 }
@@ -70,6 +74,38 @@ fn keys(frame: &Frame<'_>, keys: &[ApiKey]) -> Markup {
                             button.plain name="do" value="revoke-key" { (frame.t("키 거두기", "Revoke")) }
                         },
                     }
+                } }
+            } }
+        }
+    }
+}
+
+fn webhooks(frame: &Frame<'_>, webhooks: &[Webhook]) -> Markup {
+    let button = |id: u64, act: &str, name: &str| {
+        html! { form method="post" action=(HERE) {
+            (frame.token_field())
+            input type="hidden" name="id" value=(format!("{id:016x}"));
+            button.plain name="do" value=(act) { (name) }
+        } }
+    };
+    html! {
+        section aria-labelledby="webhooks" {
+            h2 #webhooks { (frame.t("알림 주소", "Webhooks")) }
+            p.quiet { (frame.t("예매, 취소, 입장이 있을 때마다 이 주소로 알려요.", "Each booking, cancellation and check-in is told to these addresses.")) }
+            form.search method="post" action=(HERE) {
+                (frame.token_field())
+                label { span.quiet { (frame.t("주소 (https)", "Address (https)")) } input name="url" type="url" required maxlength="500"; }
+                button.button name="do" value="make-webhook" { (frame.t("주소 더하기", "Add the address")) }
+            }
+            ul.doors { @for webhook in webhooks {
+                li { div.row {
+                    strong { (webhook.url) }
+                    span.quiet { (frame.t("기다리는 알림 ", "waiting: ")) (webhook.waiting) }
+                    @if let Some((at_ms, why)) = &webhook.disabled {
+                        span.quiet { (frame.t("멈춤 ", "stopped ")) (part::moment(frame, *at_ms)) ": " (why) }
+                        (button(webhook.id, "enable-webhook", frame.t("다시 보내기", "Send again")))
+                    }
+                    (button(webhook.id, "remove-webhook", frame.t("빼기", "Remove")))
                 } }
             } }
         }

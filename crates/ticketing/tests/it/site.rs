@@ -109,28 +109,45 @@ impl Site {
     }
 
     async fn start(&self, letters: bool, till: Option<Till>) -> SocketAddr {
-        let url = format!("mysql://ticketing@{}/ticketing", self.database.address());
-        let password = Secret::new(Scratch::APPLICATION_PASSWORD);
-        let store = Store::open(&url, Some(&password), self.clock.clone(), self.shutdown.clone()).unwrap();
-        let mut desk = Desk::new(store, Secret::new("a key that all instances share"), self.clock.clone())
-            .unwrap()
-            .with_organisers(["organiser@example.com".to_owned()])
-            .with_bank(Some("국민 123-45-678901 등대".to_owned()));
+        let mut desk = self.desk();
         if let Some(till) = till {
             desk = desk.with_till(till);
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         if letters {
-            let post = Post {
-                mailer: Mailer::Folder(self.letters.clone()),
-                from: "tickets@example.com".into(),
-                site: "http://tickets.test".into(),
-            };
-            desk.send_letters(post, self.shutdown.clone());
+            desk.send_letters(self.post(), self.shutdown.clone());
         }
         tokio::spawn(ticketing::serve(listener, desk, self.shutdown.clone()));
         address
+    }
+
+    /// One that is changed before it opens, once it is ready.
+    pub(crate) async fn with(&self, change: impl FnOnce(Desk, &Shutdown) -> Desk) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let desk = change(self.desk(), &self.shutdown);
+        tokio::spawn(ticketing::serve(listener, desk, self.shutdown.clone()));
+        self.ready(address).await
+    }
+
+    fn desk(&self) -> Desk {
+        let url = format!("mysql://ticketing@{}/ticketing", self.database.address());
+        let password = Secret::new(Scratch::APPLICATION_PASSWORD);
+        let store = Store::open(&url, Some(&password), self.clock.clone(), self.shutdown.clone()).unwrap();
+        Desk::new(store, Secret::new("a key that all instances share"), self.clock.clone())
+            .unwrap()
+            .with_organisers(["organiser@example.com".to_owned()])
+            .with_bank(Some("국민 123-45-678901 등대".to_owned()))
+    }
+
+    /// Sends letters into [`Site::letters`].
+    pub(crate) fn post(&self) -> Post {
+        Post {
+            mailer: Mailer::Folder(self.letters.clone()),
+            from: "tickets@example.com".into(),
+            site: "http://tickets.test".into(),
+        }
     }
 
     /// Another box office, once it is ready.

@@ -10,7 +10,8 @@
 //! a cluster's life, so what was judged is exactly what is replaced, or nothing is.
 //!
 //! So a transaction may be sent again, to another member, while the first is still under way: at most one of them finds
-//! the revision that it names. The one that comes late finds our own record and is told as success.
+//! the revision that it names. The one that comes late finds our own record and is told as success; or a newer one, if somebody
+//! was fast: then what took effect is told as stale, with the record that stands now, as if the answer had been lost.
 //!
 //! **Reads** are linearizable: the member that answers has asked the majority first. A member that is cut off from the
 //! others says so or stays silent; it never tells of yesterday.

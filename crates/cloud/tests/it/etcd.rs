@@ -98,7 +98,12 @@ async fn whatever_happens_to_one_member_nobody_notices() {
     let mut won: Vec<u64> = tasks.join_all().await.into_iter().flatten().collect();
     won.sort_unstable();
     let last = watcher.read().await.unwrap().version;
-    assert_eq!(won, (2..=last).collect::<Vec<_>>(), "each version is won once, and none is missing");
+    assert!(won.windows(2).all(|w| w[0] < w[1]), "a version was won twice: {won:?}");
+    assert!(won.iter().all(|version| (2..=last).contains(version)), "{won:?} of {last}");
+    // A change that took effect, whose answer died with the member, and that somebody has overtaken before it was asked
+    // again, is told as stale: at most one a task in each of the six faults.
+    let missing = usize::try_from(last).unwrap() - 1 - won.len();
+    assert!(missing <= 3 * 6, "{missing} of {last} were won by nobody");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -168,6 +168,19 @@ impl World {
         self.folder.join("register.json")
     }
 
+    /// Opens it. A connection that the last controller was still answering keeps its file for a moment; a process takes all
+    /// of them with it.
+    async fn register_once_free(&self, pause: Duration) -> RegisterFile {
+        let began = Boot::now();
+        loop {
+            match RegisterFile::open(&self.register_file(), Register::first(site("nhn"), 0), pause) {
+                Ok(file) => return file,
+                Err(e) => assert!(began.elapsed() < Duration::from_secs(10), "{e}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await; // the pace of the polling
+        }
+    }
+
     fn address(&self, place: &str) -> SocketAddr {
         match place {
             "witness" => self.topology.witness.controller,
@@ -181,8 +194,7 @@ impl World {
         let topology = self.topology.clone();
         let (place_value, register) = if place == "witness" {
             let pause = Duration::from_millis(topology.policy.leader_lease_ms);
-            let file = RegisterFile::open(&self.register_file(), Register::first(site("nhn"), 0), pause);
-            (Place::Witness, AnyRegister::File(Arc::new(file.unwrap())))
+            (Place::Witness, AnyRegister::File(Arc::new(self.register_once_free(pause).await)))
         } else {
             let timeout = Duration::from_millis(topology.policy.probe_timeout_ms);
             let remote = RemoteRegister::new(topology.witness.controller, token.clone(), timeout);
